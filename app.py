@@ -1,0 +1,89 @@
+"""Ticksy's application: extensions, error handling, the URL table, the command line. No logic."""
+
+from __future__ import annotations
+
+import atexit
+
+import flask_restful
+from flask import Flask
+from flask_cors import CORS
+from flask_migrate import Migrate
+
+import commands
+import config
+import models
+import resources
+from utils import http, logger, postgres
+from utils.database import db, engine_options
+from utils.mpesa import Daraja
+from utils.security import bcrypt
+from utils.tokens import jwt
+
+#: Longest wait for a row lock, and for any statement, in milliseconds.
+LOCK_TIMEOUT_MS, STATEMENT_TIMEOUT_MS = 5_000, 30_000
+
+
+class Api(flask_restful.Api):
+    """Leaves errors to the app's own handlers, which Flask-RESTful otherwise overrides outside of tests."""
+
+    def handle_error(self, error: Exception) -> None:
+        raise error
+
+
+def create_app(settings: config.Settings | None = None) -> Flask:
+    """A new app. Raises config.ConfigurationError, which ends the process, when the settings are wrong."""
+    settings = settings or config.load()
+    logger.configure(settings.LOG_LEVEL)
+
+    app = Flask(__name__, instance_path=str(config.INSTANCE), static_folder=None)
+    app.extensions["settings"] = settings
+    app.config.update(
+        SECRET_KEY=settings.SECRET_KEY,
+        SQLALCHEMY_DATABASE_URI=settings.DATABASE_URL or _embedded_database(),
+        SQLALCHEMY_ENGINE_OPTIONS=engine_options(
+            pool_size=settings.DATABASE_POOL,
+            lock_timeout_ms=LOCK_TIMEOUT_MS,
+            statement_timeout_ms=STATEMENT_TIMEOUT_MS,
+        ),
+        JWT_ACCESS_TOKEN_EXPIRES=settings.ACCESS_TOKEN_MINUTES * 60,
+        BCRYPT_LOG_ROUNDS=settings.BCRYPT_ROUNDS,
+        BCRYPT_HANDLE_LONG_PASSWORDS=True,
+        MAX_FORM_MEMORY_SIZE=512 * 1024,
+        MAX_FORM_PARTS=50,
+    )
+    app.extensions["daraja"] = Daraja(
+        base_url=settings.MPESA_BASE_URL,
+        consumer_key=settings.MPESA_CONSUMER_KEY,
+        consumer_secret=settings.MPESA_CONSUMER_SECRET,
+        shortcode=settings.MPESA_SHORTCODE,
+        passkey=settings.MPESA_PASSKEY,
+        callback_url=settings.CALLBACK_URL,
+        connect_seconds=settings.MPESA_CONNECT_SECONDS,
+        answer_seconds=settings.MPESA_ANSWER_SECONDS,
+    )
+
+    db.init_app(app)
+    Migrate(app, db, directory=str(config.ROOT / "migrations"))
+    bcrypt.init_app(app)
+    jwt.init_app(app)
+    CORS(
+        app,
+        origins=settings.CORS_ORIGINS,
+        methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+        allow_headers=["Authorization", "Content-Type"],
+        expose_headers=["Link", "X-Total-Count", "X-Request-Id", "Retry-After"],
+        max_age=86_400,
+        always_send=False,
+    )
+    http.init_app(app)
+    resources.register(Api(app))
+    commands.register(app)
+    app.shell_context_processor(lambda: {"db": db, "models": models})
+    return app
+
+
+def _embedded_database() -> str:
+    """The development database, started if it is not running, stopped with the process that started it."""
+    server = postgres.start(config.INSTANCE / "postgres", database="ticksy", die_with_parent=True)
+    atexit.register(server.stop)
+    return server.url

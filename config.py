@@ -1,0 +1,246 @@
+"""Every setting: its name, type, default and the rules it must keep. The only reader of the environment.
+
+`FLASK_ENV` decides how strict the rules are. Unset means production, where no secret has a default and every
+address must be HTTPS; nothing relaxes that.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+from urllib.parse import urlsplit
+
+from flask import current_app
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from werkzeug.local import LocalProxy
+
+from utils.database import normalise_url
+
+ROOT = Path(__file__).resolve().parent
+#: What Ticksy writes beside its code: uploads, the embedded database, the development secret.
+INSTANCE = ROOT / "instance"
+
+DARAJA = {"staging": "https://sandbox.safaricom.co.ke", "production": "https://api.safaricom.co.ke"}
+CALLBACK_PATH = "/api/payment/callback"
+FRONTEND_IN_DEVELOPMENT = [
+    "http://localhost:5173",
+    "http://127.0.0.1:5173",
+    "http://localhost:4173",
+    "http://127.0.0.1:4173",
+]
+#: What the simulator accepts. Public, so refused wherever money is real.
+SIMULATED = {
+    "MPESA_CONSUMER_KEY": "simulator-consumer-key",
+    "MPESA_CONSUMER_SECRET": "simulator-consumer-secret",
+    "MPESA_SHORTCODE": "174379",
+    "MPESA_PASSKEY": "simulator-passkey",
+}
+MIN_SECRET_LENGTH, MIN_SECRET_VARIETY = 32, 10
+
+
+class ConfigurationError(SystemExit):
+    """The settings are wrong. Ends the process with every fault named, one a line."""
+
+    def __init__(self, faults: list[str]) -> None:
+        self.faults = faults
+        super().__init__("Ticksy cannot start:\n" + "\n".join(f"  - {fault}" for fault in faults))
+
+
+def _split(value: object) -> object:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+_Item = TypeVar("_Item")
+#: Comma-separated in the environment.
+ListOf = Annotated[list[_Item], BeforeValidator(_split)]
+
+
+class Settings(BaseModel):
+    """One field for each variable of `.env.example`."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    #: development (loopback only, simulator) | testing | staging (Safaricom's sandbox) | production
+    FLASK_ENV: Literal["development", "testing", "staging", "production"] = "production"
+    #: Empty in development: an embedded PostgreSQL under instance/.
+    DATABASE_URL: str = ""
+    #: Signs tokens. At least 32 characters; in development made at random and kept under instance/.
+    SECRET_KEY: str = Field("", repr=False)
+    #: The only source of absolute addresses.
+    PUBLIC_URL: str = ""
+    #: Addresses of frontends, comma-separated. No wildcard.
+    CORS_ORIGINS: ListOf[str] = []
+    PORT: int = Field(5000, ge=1, le=65535)
+
+    MPESA_CONSUMER_KEY: str = Field("", repr=False)
+    MPESA_CONSUMER_SECRET: str = Field("", repr=False)
+    MPESA_SHORTCODE: str = ""
+    MPESA_PASSKEY: str = Field("", repr=False)
+    MPESA_BASE_URL: str = ""
+    #: Where Safaricom posts results: https://yourdomain.com/api/payment/callback
+    CALLBACK_URL: str = ""
+    #: Seconds to wait for Daraja to take the connection, and to answer.
+    MPESA_CONNECT_SECONDS: float = Field(5, gt=0, le=60)
+    MPESA_ANSWER_SECONDS: float = Field(20, gt=0, le=60)
+
+    #: How long places are held for an order.
+    HOLD_MINUTES: float = Field(10, gt=0, le=120)
+    #: How long a prompt may stay on a phone; only after it may another one replace an unanswered one.
+    PROMPT_SECONDS: float = Field(120, gt=0, le=600)
+    PROMPTS_PER_ORDER: int = Field(3, ge=1)
+    PROMPTS_PER_PHONE_AND_HOUR: int = Field(5, ge=1)
+    OPEN_ORDERS_PER_EVENT: int = Field(2, ge=1)
+    #: A silent payment is asked about so many seconds after its prompt, one pause after the other, the last repeated.
+    QUERY_PAUSES_SECONDS: ListOf[float] = Field([15, 15, 15, 30, 30, 60, 300, 900, 3600], min_length=1)
+    QUERY_FOR_HOURS: float = Field(24, gt=0)
+    #: The public callback address makes us ask about a payment at most this often.
+    HINT_PAUSE_SECONDS: float = Field(10, ge=0)
+    #: How often the worker looks for work.
+    WORKER_PAUSE_SECONDS: float = Field(1, gt=0, le=60)
+
+    ACCESS_TOKEN_MINUTES: int = Field(1440, ge=15, le=1440)
+    #: bcrypt's cost: each step doubles the time.
+    BCRYPT_ROUNDS: int = Field(12, ge=4, le=16)
+    UPLOAD_DIR: Path = INSTANCE / "uploads"
+    IMAGE_MAX_MB: float = Field(5, gt=0, le=25)
+
+    WEB_WORKERS: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1)
+    #: Requests one worker serves at once. A push waits on Safaricom for seconds, so this is many.
+    WEB_THREADS: int = Field(128, ge=1)
+    #: Database connections of one process.
+    DATABASE_POOL: int = Field(16, ge=2)
+    LOG_LEVEL: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    @property
+    def is_local(self) -> bool:
+        """Whether no real money and no real person is near."""
+        return self.FLASK_ENV in ("development", "testing")
+
+
+def load(environ: Mapping[str, str] | None = None) -> Settings:
+    """Read and check the settings. Raises ConfigurationError naming all that is wrong with them."""
+    given = {name: value for name, value in (os.environ if environ is None else environ).items() if value.strip()}
+    try:
+        read = Settings.model_validate(given)
+    except ValidationError as error:
+        faults = [f"{fault['loc'][0]}: {fault['msg'].lower()}" for fault in error.errors()]
+        raise ConfigurationError(faults) from None
+    # A second reading with what depends on other settings filled in, so that Settings stays immutable.
+    settings = read.model_copy(update=_derived(read))
+    faults = list(_faults(settings))
+    if faults:
+        raise ConfigurationError(faults)
+    return settings
+
+
+def _derived(read: Settings) -> dict[str, Any]:
+    public_url = read.PUBLIC_URL
+    values: dict[str, Any] = {}
+    if read.is_local:
+        public_url = public_url or f"http://127.0.0.1:{read.PORT}"
+        values = {name: getattr(read, name) or default for name, default in SIMULATED.items()}
+        values["MPESA_BASE_URL"] = read.MPESA_BASE_URL or "http://127.0.0.1:5001"
+        values["CALLBACK_URL"] = read.CALLBACK_URL or public_url + CALLBACK_PATH
+        values["CORS_ORIGINS"] = read.CORS_ORIGINS or FRONTEND_IN_DEVELOPMENT
+        values["SECRET_KEY"] = read.SECRET_KEY or _development_secret()
+    else:
+        values["MPESA_BASE_URL"] = read.MPESA_BASE_URL or DARAJA[read.FLASK_ENV]
+    values["PUBLIC_URL"] = public_url.rstrip("/")
+    values["CALLBACK_URL"] = values.get("CALLBACK_URL", read.CALLBACK_URL).rstrip("/")
+    values["MPESA_BASE_URL"] = values["MPESA_BASE_URL"].rstrip("/")
+    values["DATABASE_URL"] = normalise_url(read.DATABASE_URL)
+    return values
+
+
+def _faults(settings: Settings) -> list[str]:
+    faults = [f"{name} is not an address" for name in _ADDRESSES if _broken(getattr(settings, name))]
+    faults += [f"CORS_ORIGINS: {origin} is not an origin" for origin in settings.CORS_ORIGINS if not _is_origin(origin)]
+    if settings.DATABASE_URL and not settings.DATABASE_URL.startswith("postgresql+psycopg2://"):
+        faults.append("DATABASE_URL must be a PostgreSQL address")
+    if not settings.MPESA_SHORTCODE.isdecimal() or not 5 <= len(settings.MPESA_SHORTCODE) <= 7:
+        faults.append("MPESA_SHORTCODE must be five to seven digits")
+    if settings.is_local:
+        return faults + _faults_where_nothing_is_real(settings)
+    return faults + _faults_where_money_is_real(settings)
+
+
+_ADDRESSES = ("PUBLIC_URL", "CALLBACK_URL", "MPESA_BASE_URL")
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+def _faults_where_nothing_is_real(settings: Settings) -> list[str]:
+    return [
+        f"{name} must be on this machine in {settings.FLASK_ENV} (for Safaricom's sandbox use FLASK_ENV=staging)"
+        for name in ("MPESA_BASE_URL", "CALLBACK_URL")
+        if urlsplit(getattr(settings, name)).hostname not in _LOOPBACK
+    ]
+
+
+def _faults_where_money_is_real(settings: Settings) -> list[str]:
+    faults = []
+    if not settings.DATABASE_URL:
+        faults.append("DATABASE_URL is missing")
+    if not settings.SECRET_KEY:
+        faults.append("SECRET_KEY is missing")
+    elif len(settings.SECRET_KEY) < MIN_SECRET_LENGTH or len(set(settings.SECRET_KEY)) < MIN_SECRET_VARIETY:
+        faults.append(f"SECRET_KEY is weak: give at least {MIN_SECRET_LENGTH} random characters")
+    for name, simulated in SIMULATED.items():
+        value = getattr(settings, name)
+        if not value:
+            faults.append(f"{name} is missing")
+        elif value == simulated and name != "MPESA_SHORTCODE":
+            faults.append(f"{name} is the simulator's, which everybody knows")
+    for name in ("PUBLIC_URL", "CALLBACK_URL"):
+        address = getattr(settings, name)
+        if urlsplit(address).scheme != "https":
+            faults.append(f"{name} must be an https:// address" if address else f"{name} is missing")
+    faults += [f"CORS_ORIGINS: {one} must be https" for one in settings.CORS_ORIGINS if not one.startswith("https:")]
+    if settings.CALLBACK_URL and urlsplit(settings.CALLBACK_URL).path != CALLBACK_PATH:
+        faults.append(f"CALLBACK_URL must end in {CALLBACK_PATH}")
+    if settings.CALLBACK_URL.lower() != settings.CALLBACK_URL:
+        faults.append("CALLBACK_URL must be in lower case")
+    if DARAJA[settings.FLASK_ENV] != settings.MPESA_BASE_URL:
+        faults.append(f"MPESA_BASE_URL must be {DARAJA[settings.FLASK_ENV]} in {settings.FLASK_ENV}")
+    return faults
+
+
+def _broken(address: str) -> bool:
+    try:
+        parts = urlsplit(address)
+        _ = parts.port
+    except ValueError:
+        return True
+    return bool(address) and (
+        parts.scheme not in ("http", "https")
+        or not parts.hostname
+        or any(char.isspace() for char in address)
+        or bool(parts.query or parts.fragment or parts.username)
+    )
+
+
+def _is_origin(origin: str) -> bool:
+    return not _broken(origin) and urlsplit(origin).path == "" and "*" not in origin
+
+
+def _development_secret() -> str:
+    """A random secret of this checkout, the same for all its processes. Written whole or not at all."""
+    path = INSTANCE / "secret_key"
+    if not path.exists():
+        INSTANCE.mkdir(exist_ok=True)
+        draft = path.with_name(f"secret_key.{os.getpid()}")
+        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="ascii") as file:
+            file.write(secrets.token_hex(32))
+        try:
+            os.link(draft, path)
+        except FileExistsError:
+            pass
+        finally:
+            draft.unlink()
+    return path.read_text(encoding="ascii")
+
+
+#: The running app's settings.
+settings: Settings = LocalProxy(lambda: current_app.extensions["settings"])  # type: ignore[assignment]

@@ -1,0 +1,139 @@
+"""The one way a URL works: who may call it, what goes in, what comes out, all declared on the method.
+
+class EventList(Resource):
+    @endpoint(access=PUBLIC, query=EventSearch, returns=list[EventListed])
+    def get(self, actor, query):
+        "Approved events that are not over."
+        return events.search_events(query.to_search())
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, TypeVar
+
+import flask_restful
+from flask import Response, request
+from pydantic import BaseModel, TypeAdapter
+from sqlalchemy import Select
+
+from config import settings
+from models import Role, User
+from schemas.common import Page as PageQuery
+from services import accounts
+from utils import http, tokens
+from utils.errors import Forbidden, Unauthenticated
+from utils.pagination import paginate
+
+#: Roles that may call a method; PUBLIC is open to nobody in particular.
+Access = frozenset[Role] | None
+PUBLIC: Access = None
+LOGGED_IN: Access = frozenset(Role)
+ORGANIZERS: Access = frozenset({Role.ORGANIZER, Role.ADMIN})
+ADMINS: Access = frozenset({Role.ADMIN})
+
+JSON_MAX_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """What a method declares about itself."""
+
+    access: Access
+    #: Shape of the body and of the query string; given to the method as `body` and `query`.
+    body: type[BaseModel] | None
+    query: type[BaseModel] | None
+    #: Shape of the answer: a model or a list of one. A Select is paged into it.
+    returns: Any
+    status: int
+    #: The most its body may weigh.
+    max_bytes: int
+    #: Takes a form with a file called `image`, read with `http.read_file`.
+    takes_image: bool
+
+
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
+
+def endpoint(
+    *,
+    access: Access,
+    returns: Any,
+    body: type[BaseModel] | None = None,
+    query: type[BaseModel] | None = None,
+    status: int = 200,
+    max_bytes: int = JSON_MAX_BYTES,
+    takes_image: bool = False,
+) -> Callable[[_Method], _Method]:
+    """Declare a Resource's method. It is called with `actor` (None for nobody), the URL's values, `body`, `query`."""
+
+    def declare(method: _Method) -> _Method:
+        method.endpoint = Endpoint(access, body, query, returns, status, max_bytes, takes_image)  # type: ignore[attr-defined]
+        return method
+
+    return declare
+
+
+class Resource(flask_restful.Resource):
+    """Runs what `endpoint` declares. Methods return what a service returned, or (that, status), or a Response."""
+
+    def dispatch_request(self, *args: Any, **values: Any) -> Response:
+        verb = "get" if request.method == "HEAD" else request.method.lower()
+        method = getattr(self, verb)
+        declared: Endpoint = method.endpoint
+        request.max_content_length = declared.max_bytes
+        if declared.takes_image:
+            request.max_content_length += int(settings.IMAGE_MAX_MB * 1024 * 1024)
+        actor = current_actor(declared.access)
+        if declared.query is not None:
+            values["query"] = http.check(declared.query, request.args.to_dict())
+        if declared.body is not None:
+            values["body"] = http.read(declared.body)
+        result, status = method(actor, *args, **values), declared.status
+        if isinstance(result, tuple):
+            result, status = result
+        if isinstance(result, Response):
+            return result
+        if isinstance(result, Select):
+            return _answer_page(result, declared.returns, values.get("query") or PageQuery())
+        return http.answer_json(_serialise(result, declared.returns), status)
+
+
+def current_actor(access: Access) -> User | None:
+    """Who calls. On public routes a bad token or a banned account is nobody. Raises Unauthenticated, Forbidden."""
+    try:
+        user_id = tokens.read()
+        actor = accounts.authenticate(user_id) if user_id is not None else None
+    except Unauthenticated:
+        if access is not PUBLIC:
+            raise
+        return None
+    if access is None:
+        return actor
+    if actor is None:
+        raise Unauthenticated
+    if actor.role not in access:
+        roles = " and ".join(sorted(role.value + "s" for role in access))
+        raise Forbidden(f"Only {roles} can do this.")
+    return actor
+
+
+def _answer_page(rows: Select[Any], returns: Any, query: BaseModel) -> Response:
+    asked = query if isinstance(query, PageQuery) else PageQuery()
+    page = paginate(rows, number=asked.page, size=asked.per_page)
+    response = http.answer_json(_serialise(page.rows, returns))
+    others = {name: value for name, value in request.args.items() if name not in ("page", "per_page")}
+    response.headers.update(page.headers(request.path, others))
+    return response
+
+
+def _serialise(result: Any, returns: Any) -> bytes:
+    adapter = _adapter(returns)
+    return adapter.dump_json(adapter.validate_python(result, from_attributes=True))
+
+
+@cache
+def _adapter(returns: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(returns)

@@ -1,0 +1,74 @@
+"""Orders: check out, pay, look up, let go."""
+
+from __future__ import annotations
+
+from sqlalchemy import Select
+
+from models import Order, OrderStatus, User
+from resources.base import LOGGED_IN, Resource, endpoint
+from schemas.common import Nothing, Page
+from schemas.orders import CheckoutOut, NewOrder, OrderOut
+from services import booking
+from services.booking import Checkout, Line
+
+
+class OrderList(Resource):
+    @endpoint(access=LOGGED_IN, query=Page, returns=list[OrderOut])
+    def get(self, actor: User, query: Page) -> Select[tuple[Order]]:
+        """One's own orders, newest first."""
+        return booking.list_orders(actor=actor)
+
+    @endpoint(access=LOGGED_IN, body=NewOrder, returns=CheckoutOut, status=201)
+    def post(self, actor: User, body: NewOrder) -> tuple[CheckoutOut, int]:
+        """Hold tickets and send an M-PESA prompt; free tickets are issued at once."""
+        lines = [
+            Line(
+                ticket_type_id=line.ticket_id,
+                quantity=line.quantity,
+                attendees=[one.model_dump(include=_ATTENDEE, exclude_none=True) for one in line.attendees],
+            )
+            for line in body.tickets
+        ]
+        checkout = booking.check_out(actor=actor, phone=body.phone or actor.phone, lines=lines)
+        return _show(checkout), 201 if checkout.is_new else 200
+
+
+_ATTENDEE = {"first_name", "last_name", "email", "phone"}
+
+
+class OrderDetail(Resource):
+    @endpoint(access=LOGGED_IN, returns=OrderOut)
+    def get(self, actor: User, order_id: int) -> Order:
+        """One order with its items, tickets and payments."""
+        return booking.get_order(actor=actor, order_id=order_id)
+
+    @endpoint(access=LOGGED_IN, returns=OrderOut)
+    def delete(self, actor: User, order_id: int) -> Order:
+        """Give the held tickets of an open order back."""
+        return booking.cancel_order(actor=actor, order_id=order_id)
+
+
+class OrderPayment(Resource):
+    @endpoint(access=LOGGED_IN, body=Nothing, returns=CheckoutOut)
+    def post(self, actor: User, order_id: int, body: Nothing) -> CheckoutOut:
+        """Send another prompt for an order that is still open."""
+        return _show(booking.pay_order(actor=actor, order_id=order_id))
+
+
+def _show(checkout: Checkout) -> CheckoutOut:
+    order = checkout.order
+    sentence = _SENTENCES.get(order.status, "This order is closed.")
+    return CheckoutOut(
+        orderId=order.id,
+        checkoutRequestID=order.poll_id,
+        customerMessage=sentence,
+        message=sentence,
+        order=OrderOut.model_validate(order),
+    )
+
+
+_SENTENCES = {
+    OrderStatus.PENDING: "Please enter your M-PESA PIN on your phone to pay for your tickets.",
+    OrderStatus.PAID: "Your tickets are ready.",
+    OrderStatus.REFUND_DUE: "Your payment arrived, but these tickets are gone: you will get your money back.",
+}

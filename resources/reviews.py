@@ -1,0 +1,23 @@
+"""Reviews of an event."""
+
+from __future__ import annotations
+
+from sqlalchemy import Select
+
+from models import Review, User
+from resources.base import LOGGED_IN, PUBLIC, Resource, endpoint
+from schemas.common import Page
+from schemas.reviews import NewReview, ReviewOut
+from services import reviews
+
+
+class ReviewList(Resource):
+    @endpoint(access=PUBLIC, query=Page, returns=list[ReviewOut])
+    def get(self, actor: User | None, event_id: int, query: Page) -> Select[tuple[Review]]:
+        """What people say of an event, newest first."""
+        return reviews.list_reviews(actor=actor, event_id=event_id)
+
+    @endpoint(access=LOGGED_IN, body=NewReview, returns=ReviewOut, status=201)
+    def post(self, actor: User, event_id: int, body: NewReview) -> Review:
+        """Review an event one holds a ticket for, once it has started."""
+        return reviews.write_review(actor=actor, event_id=event_id, rating=body.rating, comment=body.comment)

@@ -1,0 +1,72 @@
+"""Accounts: signing up, logging in, one's own profile."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import StringConstraints
+
+from models import User
+from schemas.common import Answer, Changes, Email, Name, Phone, Request, Text, When, Word
+
+#: Any characters at all: a password is never stored or shown, only hashed.
+_Password = Annotated[str, StringConstraints(min_length=1, max_length=1_000)]
+
+
+class NewAdmin(Request):
+    first_name: Name
+    last_name: Name
+    email: Email
+    phone: Phone
+    password: _Password
+
+
+class SignUp(NewAdmin):
+    role: Literal["attendee", "organizer"] = "attendee"
+
+
+class LogIn(Request):
+    email: Annotated[Text, StringConstraints(to_lower=True, max_length=254)]
+    password: _Password
+
+
+class ProfileChanges(Changes):
+    first_name: Name | None = None
+    last_name: Name | None = None
+    email: Email | None = None
+    phone: Phone | None = None
+
+
+class UserOut(Answer):
+    id: int
+    first_name: str
+    last_name: str
+    email: str
+    phone: str
+    role: Word
+    status: Word
+    created_at: When
+
+
+class Myself(UserOut):
+    """The logged-in user, with the nested copy that two pages of the frontend read."""
+
+    user: UserOut
+
+
+class Session(Answer):
+    access_token: str
+    user: Myself
+
+    @classmethod
+    def of(cls, user: User, access_token: str) -> Session:
+        out = UserOut.model_validate(user)
+        return cls(access_token=access_token, user=Myself(user=out, **dict(out)))
+
+
+class PersonOut(Answer):
+    """As much of a person as the public may see."""
+
+    id: int
+    first_name: str
+    last_name: str

@@ -1,0 +1,156 @@
+"""Kinds of values that several shapes share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from enum import Enum
+from typing import Annotated, Any, ClassVar
+
+from email_validator import EmailNotValidError, validate_email
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    StringConstraints,
+)
+from pydantic_core import PydanticCustomError
+
+from utils import clock
+from utils import phone as phones
+
+
+class Request(BaseModel):
+    """What a client may send: nothing it was not asked for."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+class Answer(BaseModel):
+    """What a client gets: nothing that is not listed. Read from models by attribute."""
+
+    model_config = ConfigDict(from_attributes=True, populate_by_name=True)
+
+
+def _refuse(sentence: str) -> PydanticCustomError:
+    """An error whose message is a whole sentence, shown to people as it is."""
+    return PydanticCustomError("sentence", "{sentence}", {"sentence": sentence})
+
+
+def sentence_of(parse: Callable[[str], str]) -> Callable[[str], str]:
+    """Let a parser that raises ValueError("a sentence") serve as a validator."""
+
+    def validate(value: str) -> str:
+        try:
+            return parse(value)
+        except ValueError as error:
+            raise _refuse(str(error)) from None
+
+    return validate
+
+
+# ── In ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _storable(text: str) -> str:
+    """PostgreSQL keeps no NUL; the other control characters have no business in a name either, line ends apart."""
+    if any((ord(char) < 32 and char not in "\t\n\r") or 0xD800 <= ord(char) <= 0xDFFF for char in text):
+        raise _refuse("Please remove the control characters.")
+    return text
+
+
+def _whole(value: Any) -> Any:
+    """JSON's `true` is no number; forms and careless clients send numbers as text."""
+    if isinstance(value, bool):
+        raise _refuse("Please give a whole number.")
+    return value
+
+
+def _nothing(value: Any) -> Any:
+    """An empty field of a form says nothing."""
+    return None if isinstance(value, str) and not value.strip() else value
+
+
+def _dated(value: Any) -> Any:
+    """Dates as text only: a bare number would be read as seconds since 1970."""
+    if isinstance(value, str) and not (len(value) >= 10 and value[:4].isdecimal() and value[4] == "-"):
+        raise _refuse("Please give a date and time such as 2030-12-31T18:00.")
+    if not isinstance(value, str | datetime):
+        raise _refuse("Please give a date and time such as 2030-12-31T18:00.")
+    return value
+
+
+def _utc(moment: datetime) -> datetime:
+    if not 2000 <= moment.year <= 2200:
+        raise _refuse("Please give a date between the years 2000 and 2200.")
+    return clock.to_utc(moment)
+
+
+def _email(text: str) -> str:
+    try:
+        validated = validate_email(text, check_deliverability=False, allow_smtputf8=False)
+    except EmailNotValidError:
+        raise _refuse("Please give a valid e-mail address.") from None
+    return str(validated.ascii_email).lower()
+
+
+#: Text with something in it, trimmed.
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1), AfterValidator(_storable)]
+Name = Annotated[Text, Field(max_length=80)]
+Label = Annotated[Text, Field(max_length=60)]
+Line = Annotated[Text, Field(max_length=300)]
+Note = Annotated[Text, Field(max_length=2_000)]
+Prose = Annotated[Text, Field(max_length=20_000)]
+Email = Annotated[str, StringConstraints(max_length=254), AfterValidator(_email)]
+Phone = Annotated[str, StringConstraints(max_length=30), AfterValidator(sentence_of(phones.parse))]
+Whole = Annotated[int, BeforeValidator(_whole)]
+RowId = Annotated[Whole, Field(ge=1, le=2**63 - 1)]
+#: A moment; without zone it is Nairobi's.
+Moment = Annotated[datetime, BeforeValidator(_dated), AfterValidator(_utc)]
+#: Beside `kind | None`: an empty field of a form is None.
+EMPTY_IS_NONE = BeforeValidator(_nothing)
+
+
+class Changes(Request):
+    """What is left out, or null, stays as it is; `clearable` fields are emptied by null."""
+
+    clearable: ClassVar[frozenset[str]] = frozenset()
+
+    def given(self) -> dict[str, Any]:
+        """New values by attribute name."""
+        values = self.model_dump(exclude_unset=True)
+        return {name: value for name, value in values.items() if value is not None or name in self.clearable}
+
+
+# ── Out ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+#: An instant as people in Nairobi read it: ISO 8601 with +03:00.
+When = Annotated[datetime, PlainSerializer(clock.to_nairobi, return_type=str)]
+
+
+def _value(member: Any) -> Any:
+    return member.value if isinstance(member, Enum) else member
+
+
+#: An enum by its value.
+Word = Annotated[str, BeforeValidator(_value)]
+
+
+class Message(Answer):
+    """A sentence for a person."""
+
+    message: str
+
+
+class Nothing(Request):
+    """A body that may be left out and says nothing."""
+
+
+class Page(Request):
+    """Which part of a list."""
+
+    page: Annotated[int, Field(ge=1, le=1_000_000)] = 1
+    per_page: Annotated[int, Field(ge=1, le=1_000)] = 100

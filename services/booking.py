@@ -1,0 +1,367 @@
+"""Orders: claim places, pay for them, let them go.
+
+Promise two lives here and in `services.stock`: an order is written together with the places it holds, or not at all.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import ScalarSelect, Select, func, select
+from sqlalchemy.orm import joinedload, selectinload, with_expression
+
+from config import settings
+from models import (
+    Event,
+    EventStatus,
+    Order,
+    OrderItem,
+    OrderStatus,
+    Payment,
+    PaymentStatus,
+    Ticket,
+    TicketType,
+    User,
+)
+from services import admission, audit, prompts, stock
+from services.prompts import Prompt
+from services.settlement import lock_order
+from utils import clock, money
+from utils.database import db, transaction
+from utils.errors import Conflict, Invalid, NotFound
+from utils.security import new_code, new_secret
+
+#: Ten Crockford characters, fifty bits; Daraja's AccountReference allows twelve.
+_REFERENCE_LENGTH = 10
+
+
+class NotOnSale(Conflict):
+    code, message = "not_on_sale", "These tickets are not on sale."
+
+
+class OverLimit(Conflict):
+    code, message = "over_limit", "That is more than one order may have."
+
+
+@dataclass(frozen=True)
+class Line:
+    """So many places of one ticket type. An attendee is `{first_name, last_name, email, phone}`, any of them empty."""
+
+    ticket_type_id: int
+    quantity: int
+    attendees: Sequence[dict[str, str]] = ()
+
+
+@dataclass(frozen=True)
+class Placed:
+    """An order that holds its places, and the prompt that has still to be sent; a free order needs none."""
+
+    order_id: int
+    prompt: Prompt | None
+    is_new: bool
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """What a buyer is told after asking for tickets."""
+
+    order: Order
+    is_new: bool
+
+
+# ── Placing an order ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def check_out(*, actor: User, phone: str, lines: Sequence[Line]) -> Checkout:
+    """Place an order and put its prompt on `phone` (stored form).
+
+    Raises what `place_order` raises, nothing being held then; and prompts.MpesaUnavailable, after which the order
+    stands and can be paid with `pay_order`.
+    """
+    placed = place_order(actor=actor, phone=phone, lines=lines)
+    if placed.prompt is not None:
+        prompts.send_prompt(placed.prompt)
+    return Checkout(get_order(actor=actor, order_id=placed.order_id), placed.is_new)
+
+
+def place_order(*, actor: User, phone: str, lines: Sequence[Line]) -> Placed:
+    """Hold places and write down the prompt that is to be sent; a free order is paid at once.
+
+    The same cart again while its order is open is that order, with a new prompt only if the last one has failed.
+    Raises NotFound, Invalid, NotOnSale, OverLimit, stock.SoldOut, Conflict, prompts.PhoneBusy.
+    """
+    wanted = Counter[int]()
+    for line in lines:
+        wanted[line.ticket_type_id] += line.quantity
+    with transaction():
+        # One order of a buyer at a time: a double tap waits here, then finds the first tap's order.
+        db.session.execute(select(User.id).where(User.id == actor.id).with_for_update(key_share=True))
+        order = _find_open_order(actor, phone, _describe(wanted))
+        is_new = order is None
+        if order is None:
+            order, prompt = _create_order(actor, phone, lines, wanted)
+        else:
+            prompt = _renew_order(order, actor, lines)
+    return Placed(order.id, prompt, is_new)
+
+
+def _create_order(actor: User, phone: str, lines: Sequence[Line], wanted: Counter[int]) -> tuple[Order, Prompt | None]:
+    ticket_types = _load_ticket_types(wanted)
+    event = ticket_types[0].event
+    _check_sale(ticket_types, wanted)
+    total_kes = sum(one.price_kes * wanted[one.id] for one in ticket_types)
+    if total_kes > money.MPESA_LIMIT_KES:
+        raise OverLimit(
+            f"M-PESA carries at most {money.in_words(money.MPESA_LIMIT_KES)} at once. Please order fewer tickets.",
+            code="amount_over_limit",
+        )
+    _check_open_orders(actor, event)
+    stock.sold_out_if_hopeless(ticket_types, wanted)
+
+    order = Order(
+        buyer_id=actor.id,
+        event_id=event.id,
+        reference=new_code(_REFERENCE_LENGTH),
+        poll_id=new_secret(),
+        cart=_describe(wanted),
+        total_kes=total_kes,
+        phone=phone,
+        expires_at=clock.ahead(minutes=settings.HOLD_MINUTES),
+        payments=[],
+        items=[
+            OrderItem(
+                ticket_type_id=one.id,
+                quantity=wanted[one.id],
+                unit_price_kes=one.price_kes,
+                attendees=_attendees(actor, lines, one.id),
+            )
+            for one in ticket_types
+        ],
+    )
+    db.session.add(order)
+    db.session.flush()
+    audit.record(actor, "order_placed", order, reference=order.reference, total_kes=total_kes)
+    if total_kes > 0:
+        prompt = prompts.open_prompt(order)
+        stock.hold(wanted)
+        return order, prompt
+    order.move_to(OrderStatus.PAID)
+    order.paid_at = clock.now()
+    admission.issue_tickets(order)
+    audit.record(actor, "order_paid", order)
+    db.session.flush()
+    stock.sell(wanted)
+    return order, None
+
+
+def _renew_order(order: Order, actor: User, lines: Sequence[Line]) -> Prompt | None:
+    """The order again, with the names as given this time; a new prompt only once the last has failed."""
+    for item in order.items:
+        item.attendees = _attendees(actor, lines, item.ticket_type_id)
+    has_failed = order.payments[-1].status in (PaymentStatus.REFUSED, PaymentStatus.FAILED)
+    return prompts.open_prompt(order) if has_failed else None
+
+
+def _find_open_order(actor: User, phone: str, cart: str) -> Order | None:
+    order_id = db.session.scalar(
+        select(Order.id).where(
+            Order.buyer_id == actor.id,
+            Order.phone == phone,
+            Order.cart == cart,
+            Order.status == OrderStatus.PENDING,
+            Order.expires_at > clock.now(),
+        )
+    )
+    if order_id is None:
+        return None
+    order = lock_order(order_id)
+    return order if order.is_open else None
+
+
+def _load_ticket_types(wanted: Counter[int]) -> list[TicketType]:
+    ticket_types = list(
+        db.session.scalars(
+            select(TicketType)
+            .where(TicketType.id.in_(wanted))
+            .options(
+                joinedload(TicketType.event),
+                with_expression(TicketType.held_by_ended, stock.held_by_ended_orders()),
+            )
+            .order_by(TicketType.id)
+        )
+    )
+    if len(ticket_types) < len(wanted):
+        raise NotFound("One of these ticket types does not exist.", code="ticket_type_not_found")
+    if len({one.event_id for one in ticket_types}) > 1:
+        raise Invalid("Please order tickets of one event at a time.", code="several_events")
+    return ticket_types
+
+
+def _check_sale(ticket_types: Sequence[TicketType], wanted: Counter[int]) -> None:
+    for one in ticket_types:
+        if not one.is_on_sale:
+            raise NotOnSale(_why_not_on_sale(one))
+        if wanted[one.id] > one.max_per_order:
+            raise OverLimit(f"One order may have at most {one.max_per_order} {one.name} tickets.")
+        if wanted[one.id] < one.min_per_order:
+            raise OverLimit(f"Please order at least {one.min_per_order} {one.name} tickets.", code="under_minimum")
+
+
+def _why_not_on_sale(ticket_type: TicketType) -> str:
+    if ticket_type.event.status is EventStatus.CANCELLED:
+        return "This event has been cancelled."
+    if ticket_type.event.status is EventStatus.APPROVED and ticket_type.event.has_started:
+        return "This event has started: its tickets are no longer sold."
+    return f"{ticket_type.name} tickets are not on sale at the moment."
+
+
+def _check_open_orders(actor: User, event: Event) -> None:
+    count = db.session.scalar(
+        select(func.count()).where(
+            Order.buyer_id == actor.id,
+            Order.event_id == event.id,
+            Order.status == OrderStatus.PENDING,
+            Order.expires_at > clock.now(),
+        )
+    )
+    if (count or 0) >= settings.OPEN_ORDERS_PER_EVENT:
+        raise Conflict(
+            "You have open orders for this event. Please pay or cancel one of them first.",
+            code="too_many_open_orders",
+        )
+
+
+def _describe(wanted: Counter[int]) -> str:
+    return ",".join(f"{ticket_type_id}x{count}" for ticket_type_id, count in sorted(wanted.items()))
+
+
+def _attendees(buyer: User, lines: Sequence[Line], ticket_type_id: int) -> list[dict[str, str]]:
+    """One for each place; what is left empty is filled with the buyer's own."""
+    own = {
+        "first_name": buyer.first_name,
+        "last_name": buyer.last_name,
+        "email": buyer.email,
+        "phone": buyer.phone,
+    }
+    attendees = []
+    for line in lines:
+        if line.ticket_type_id == ticket_type_id:
+            missing = line.quantity - len(line.attendees)
+            for given in [*line.attendees, *([{}] * missing)]:
+                attendees.append({name: given.get(name) or fallback for name, fallback in own.items()})
+    return attendees
+
+
+# ── An open order ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def pay_order(*, actor: User, order_id: int) -> Checkout:
+    """Put another prompt on the phone while the hold lasts.
+
+    Raises NotFound, Conflict, and what `prompts.open_prompt` and `prompts.send_prompt` raise.
+    """
+    with transaction():
+        order = _lock_own_order(actor, order_id)
+        if order.status is OrderStatus.PAID:
+            raise Conflict("This order is paid already.", code="already_paid")
+        if not order.is_open:
+            raise Conflict("This order is no longer open. Please order again.", code="order_not_open")
+        prompt = prompts.open_prompt(order)
+    prompts.send_prompt(prompt)
+    return Checkout(get_order(actor=actor, order_id=order_id), is_new=False)
+
+
+def cancel_order(*, actor: User, order_id: int) -> Order:
+    """Give the places of an open order back at once. Doing it twice is fine. Raises NotFound, Conflict."""
+    with transaction():
+        order = _lock_own_order(actor, order_id)
+        if order.status is OrderStatus.PENDING:
+            order.move_to(OrderStatus.CANCELLED)
+            order.cancelled_at = clock.now()
+            audit.record(actor, "order_cancelled", order)
+            db.session.flush()
+            stock.release(order.wanted)
+        elif order.status is not OrderStatus.CANCELLED:
+            raise Conflict("Only an order that is still open can be cancelled.", code="order_not_open")
+    return get_order(actor=actor, order_id=order_id)
+
+
+def _lock_own_order(actor: User, order_id: int) -> Order:
+    order = lock_order(order_id)
+    if order.buyer_id != actor.id:
+        raise NotFound("There is no such order.")
+    return order
+
+
+# ── Reading ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def list_orders(*, actor: User) -> Select[tuple[Order]]:
+    """The actor's own orders, newest first."""
+    return _whole_orders().where(Order.buyer_id == actor.id).order_by(Order.id.desc())
+
+
+def list_all_orders(*, status: OrderStatus | None) -> Select[tuple[Order]]:
+    """Everybody's orders, newest first, for admins."""
+    orders = _whole_orders().order_by(Order.id.desc())
+    return orders if status is None else orders.where(Order.status == status)
+
+
+def get_order(*, actor: User, order_id: int) -> Order:
+    """The actor's own order, or anybody's for an admin. Raises NotFound."""
+    query = _whole_orders().where(Order.id == order_id).execution_options(populate_existing=True)
+    order = db.session.scalar(query)
+    if order is None or (order.buyer_id != actor.id and not actor.is_admin):
+        raise NotFound("There is no such order.")
+    return order
+
+
+def _whole_orders() -> Select[tuple[Order]]:
+    return select(Order).options(
+        joinedload(Order.event),
+        selectinload(Order.items).joinedload(OrderItem.ticket_type),
+        selectinload(Order.payments),
+        selectinload(Order.tickets).joinedload(Ticket.ticket_type),
+    )
+
+
+@dataclass(frozen=True)
+class Poll:
+    """How an order stands, in the two words its poller knows: paid or over. None of both: ask again later."""
+
+    is_paid: bool
+    is_over: bool
+
+
+_HAS_TICKETS = frozenset({OrderStatus.PAID, OrderStatus.PARTLY_REFUNDED})
+
+
+def poll_order(poll_id: str) -> Poll:
+    """Whether the order is paid, or is over as far as its buyer can tell. Late money may still pay it.
+
+    Raises NotFound.
+    """
+    row = db.session.execute(
+        select(Order.status, Order.expires_at, _latest_payment_status()).where(Order.poll_id == poll_id)
+    ).one_or_none()
+    if row is None:
+        raise NotFound("There is no such payment.")
+    status, expires_at, latest = row
+    if status is not OrderStatus.PENDING:
+        is_paid = status in _HAS_TICKETS
+        return Poll(is_paid, is_over=not is_paid)
+    has_failed = latest in (PaymentStatus.FAILED, PaymentStatus.REFUSED)
+    return Poll(is_paid=False, is_over=has_failed or expires_at <= clock.now())
+
+
+def _latest_payment_status() -> ScalarSelect[PaymentStatus]:
+    return (
+        select(Payment.status)
+        .where(Payment.order_id == Order.id)
+        .order_by(Payment.id.desc())
+        .limit(1)
+        .correlate(Order)
+        .scalar_subquery()
+    )

@@ -1,0 +1,253 @@
+"""Events: publish, change, find and call off."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from typing import Any
+
+from sqlalchemy import Select, func, select, update
+from sqlalchemy.orm import immediateload, joinedload, selectinload, with_expression
+
+from config import settings
+from models import Event, EventStatus, Order, OrderItem, OrderStatus, TicketType, User
+from services import admission, audit, stock
+from utils import clock, images
+from utils.database import db, transaction
+from utils.errors import Conflict, Invalid, NotFound
+
+#: Changes the public need not be protected from: labels, and an event that ends at another time than announced.
+#: Any other change of an approved event has an admin look at it again.
+HARMLESS = frozenset({"category", "tags", "ends_at"})
+
+
+class Sort(Enum):
+    SOONEST = "soonest"
+    NEWEST = "newest"
+    CHEAPEST = "cheapest"
+
+
+@dataclass(frozen=True)
+class Search:
+    """What a visitor looks for; every part may be missing. `starts_from` and `starts_until` bound the start."""
+
+    words: str | None = None
+    category: str | None = None
+    location: str | None = None
+    starts_from: datetime | None = None
+    starts_until: datetime | None = None
+    max_price_kes: int | None = None
+    sort: Sort = Sort.SOONEST
+
+
+# ── Finding ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def search_events(search: Search) -> Select[tuple[Event]]:
+    """Approved events that are not over."""
+    query = _with_tickets().where(Event.status == EventStatus.APPROVED, Event.ends_at > clock.now())
+    if search.words is not None:
+        query = query.where(Event.search_words.bool_op("@@")(func.to_tsquery("english", _prefixes(search.words))))
+    if search.category is not None:
+        query = query.where(func.lower(Event.category) == search.category.lower())
+    if search.location is not None:
+        query = query.where(Event.location.icontains(search.location, autoescape=True))
+    if search.starts_from is not None:
+        query = query.where(Event.starts_at >= search.starts_from)
+    if search.starts_until is not None:
+        query = query.where(Event.starts_at <= search.starts_until)
+    lowest = (
+        select(func.min(TicketType.price_kes)).where(TicketType.event_id == Event.id).correlate(Event).scalar_subquery()
+    )
+    if search.max_price_kes is not None:
+        query = query.where(lowest <= search.max_price_kes)
+    match search.sort:
+        case Sort.SOONEST:
+            return query.order_by(Event.starts_at, Event.id)
+        case Sort.NEWEST:
+            return query.order_by(Event.created_at.desc(), Event.id.desc())
+        case Sort.CHEAPEST:
+            return query.order_by(lowest.asc().nulls_last(), Event.starts_at, Event.id)
+
+
+def _prefixes(words: str) -> str:
+    """A tsquery for all the words, the beginnings of words included: people search while they type."""
+    return " & ".join(f"{word}:*" for word in re.findall(r"\w+", words))
+
+
+def list_my_events(*, actor: User) -> Select[tuple[Event]]:
+    """The actor's own events in any state, soonest first."""
+    return _with_tickets().where(Event.organizer_id == actor.id).order_by(Event.starts_at, Event.id)
+
+
+def list_pending_events() -> Select[tuple[Event]]:
+    """Events that wait for an admin, longest waiting first."""
+    return _with_tickets().where(Event.status == EventStatus.PENDING).order_by(Event.created_at, Event.id)
+
+
+def get_event(*, actor: User | None, event_id: int) -> Event:
+    """An event as the actor may see it, with organizer and ticket types. Raises NotFound.
+
+    Everybody sees what is approved; its owner and admins see it always; who holds a ticket keeps seeing it.
+    """
+    query = _with_tickets().where(Event.id == event_id).execution_options(populate_existing=True)
+    event = db.session.scalar(query)
+    if event is None or not _may_see(actor, event):
+        raise NotFound("There is no such event.")
+    return event
+
+
+def _may_see(actor: User | None, event: Event) -> bool:
+    if event.status is EventStatus.APPROVED or event.is_run_by(actor):
+        return True
+    return actor is not None and admission.holds_ticket(user=actor, event_id=event.id)
+
+
+def _with_tickets() -> Select[tuple[Event]]:
+    return select(Event).options(
+        joinedload(Event.organizer),
+        selectinload(Event.ticket_types).options(
+            # The event is at hand: no query, but a reference that keeps it with its ticket types.
+            immediateload(TicketType.event),
+            with_expression(TicketType.held_by_ended, stock.held_by_ended_orders()),
+        ),
+    )
+
+
+# ── Publishing ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def create_event(*, actor: User, facts: dict[str, Any], image: bytes | None) -> Event:
+    """A new event, waiting for an admin. `facts` are columns of Event by name; `image` is the file as it came.
+
+    Raises Invalid for times in the wrong order or in the past, images.BadImage.
+    """
+    _check_times(facts["starts_at"], facts["ends_at"], is_new_start=True)
+    with images.stored(image, settings.UPLOAD_DIR) as name, transaction() as session:
+        event = Event(organizer_id=actor.id, image=name, **facts)
+        session.add(event)
+        session.flush()
+        audit.record(actor, "event_created", event, title=event.title)
+    return get_event(actor=actor, event_id=event.id)
+
+
+def update_event(*, actor: User, event_id: int, changes: dict[str, Any], image: bytes | None) -> Event:
+    """Change an event of one's own; see HARMLESS for what sends it back to an admin.
+
+    Raises NotFound, Conflict for a cancelled event, Invalid, images.BadImage.
+    """
+    old_image = None
+    with images.stored(image, settings.UPLOAD_DIR) as name, transaction():
+        event = lock_own_event(actor=actor, event_id=event_id)
+        if event.status is EventStatus.CANCELLED:
+            raise Conflict("A cancelled event cannot be changed.", code="event_cancelled")
+        changes = {key: value for key, value in changes.items() if getattr(event, key) != value}
+        _check_times(
+            changes.get("starts_at", event.starts_at),
+            changes.get("ends_at", event.ends_at),
+            is_new_start="starts_at" in changes,
+        )
+        if name is not None:
+            old_image, changes["image"] = event.image, name
+        for key, value in changes.items():
+            setattr(event, key, value)
+        if event.status is EventStatus.REJECTED or (
+            event.status is EventStatus.APPROVED and not changes.keys() <= HARMLESS
+        ):
+            event.move_to(EventStatus.PENDING)
+            event.rejection_reason = None
+        if changes:
+            audit.record(actor, "event_updated", event, changed=sorted(changes), status=event.status.value)
+    if old_image is not None:
+        images.remove(old_image, settings.UPLOAD_DIR)
+    return get_event(actor=actor, event_id=event_id)
+
+
+def delete_event(*, actor: User, event_id: int) -> None:
+    """Delete an event nobody ever ordered tickets for: money could still come for any order.
+
+    Raises NotFound, Conflict.
+    """
+    with transaction() as session:
+        event = lock_own_event(actor=actor, event_id=event_id)
+        # Locks out orders that are just being placed: they refer to the ticket types.
+        session.scalars(select(TicketType.id).where(TicketType.event_id == event_id).with_for_update()).all()
+        if session.scalar(select(Order.id).where(Order.event_id == event_id).limit(1)) is not None:
+            raise Conflict("This event has orders. Cancel it instead of deleting it.", code="event_has_orders")
+        audit.record(actor, "event_deleted", event, title=event.title)
+        session.delete(event)
+        image = event.image
+    if image is not None:
+        images.remove(image, settings.UPLOAD_DIR)
+
+
+def cancel_event(*, actor: User, event_id: int) -> Event:
+    """Call an event off, for good: sales end, open orders are closed, paid ones are due a refund.
+
+    Doing it twice is fine. Money that arrives for a closed order later becomes a refund as well. Raises NotFound.
+    """
+    with transaction() as session:
+        event = lock_own_event(actor=actor, event_id=event_id)
+        if event.status is not EventStatus.CANCELLED:
+            event.move_to(EventStatus.CANCELLED)
+            session.flush()
+            freed = _close_open_orders(event_id)
+            refunds_due = _owe_refunds(event_id)
+            audit.record(actor, "event_cancelled", event, refunds_due=refunds_due)
+            session.flush()
+            stock.release(freed)
+    return get_event(actor=actor, event_id=event_id)
+
+
+def _close_open_orders(event_id: int) -> dict[int, int]:
+    """Cancel what is still open; returns the places to give back, by ticket type id."""
+    closed = db.session.scalars(
+        update(Order)
+        .where(Order.event_id == event_id, Order.status == OrderStatus.PENDING)
+        .values(status=OrderStatus.CANCELLED, cancelled_at=clock.now())
+        .returning(Order.id)
+        .execution_options(synchronize_session=False)
+    ).all()
+    places = (
+        select(OrderItem.ticket_type_id, func.sum(OrderItem.quantity))
+        .where(OrderItem.order_id.in_(closed))
+        .group_by(OrderItem.ticket_type_id)
+    )
+    return {type_id: int(count) for type_id, count in db.session.execute(places).tuples()}
+
+
+def _owe_refunds(event_id: int) -> int:
+    return len(
+        db.session.scalars(
+            update(Order)
+            .where(Order.event_id == event_id, Order.status == OrderStatus.PAID, Order.total_kes > 0)
+            .values(status=OrderStatus.REFUND_DUE, refund_reason="event_cancelled")
+            .returning(Order.id)
+            .execution_options(synchronize_session=False)
+        ).all()
+    )
+
+
+# ── Shared with other services ────────────────────────────────────────────────────────────────────────────────────
+
+
+def lock_own_event(*, actor: User, event_id: int) -> Event:
+    """The event, locked until the transaction ends, if it is the actor's or the actor is an admin. Raises NotFound."""
+    event = db.session.scalar(
+        select(Event)
+        .where(Event.id == event_id)
+        .with_for_update(key_share=True)
+        .execution_options(populate_existing=True)
+    )
+    if event is None or not event.is_run_by(actor):
+        raise NotFound("There is no such event.")
+    return event
+
+
+def _check_times(starts_at: datetime, ends_at: datetime, *, is_new_start: bool) -> None:
+    if starts_at >= ends_at:
+        raise Invalid("The event must start before it ends.", code="ends_before_start")
+    if is_new_start and starts_at <= clock.now():
+        raise Invalid("The event must start in the future.", code="starts_in_the_past")

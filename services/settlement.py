@@ -1,0 +1,308 @@
+"""What M-PESA says of a payment, and what that does to its order.
+
+What Safaricom sends is stored first; the stored row is the job. Whoever takes it, the web process right after its
+answer or the worker, judges it under the order's row lock and applies the verdict in the same transaction.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime
+
+from sqlalchemy import func, or_, select, update
+from sqlalchemy.orm import selectinload
+
+from config import settings
+from models import (
+    OPEN_PAYMENTS,
+    EventStatus,
+    MessageChannel,
+    MpesaMessage,
+    Order,
+    OrderStatus,
+    Payment,
+    PaymentStatus,
+)
+from services import admission, audit, stock
+from services.judge import (
+    AddReceipt,
+    Ask,
+    Fail,
+    Ignore,
+    Quarantine,
+    Settle,
+    StayUnknown,
+    Suspect,
+    Verdict,
+    judge,
+)
+from utils import clock, mpesa
+from utils.database import db, transaction
+from utils.errors import NotFound
+from utils.mpesa import Report
+from utils.security import hash_secret
+
+log = logging.getLogger(__name__)
+
+#: Keeps this advisory lock apart from others.
+_LOCK_RECEIPT = 2
+_MESSAGES_AT_ONCE = 200
+
+# ── Receiving what Safaricom sends ────────────────────────────────────────────────────────────────────────────────
+
+
+def receive_callback(*, token: str, body: bytes, remote_address: str | None) -> int:
+    """Store a callback posted to a payment's secret address; returns the message's id, to be settled next.
+
+    Raises NotFound for a token that is not ours.
+    """
+    with transaction() as session:
+        payment_id = session.scalar(select(Payment.id).where(Payment.callback_token_hash == hash_secret(token)))
+        if payment_id is None:
+            raise NotFound
+        return store(payment_id, MessageChannel.STK_CALLBACK, body, remote_address=remote_address)
+
+
+def receive_hint(*, body: bytes, remote_address: str | None) -> int | None:
+    """Take a post to the public callback address for what it is worth: a reason to ask about the payment it names.
+
+    Returns the stored message's id, or None when it names no payment of ours or one that was asked about just now.
+    """
+    checkout_request_id = mpesa.read_callback(body).checkout_request_id
+    if checkout_request_id is None:
+        return None
+    with transaction() as session:
+        payment_id = session.scalar(
+            update(Payment)
+            .where(
+                Payment.checkout_request_id == checkout_request_id,
+                Payment.status.not_in([PaymentStatus.PAID, PaymentStatus.QUARANTINED]),
+                or_(
+                    Payment.hinted_at.is_(None),
+                    Payment.hinted_at <= clock.ago(seconds=settings.HINT_PAUSE_SECONDS),
+                ),
+            )
+            .values(hinted_at=clock.now())
+            .returning(Payment.id)
+        )
+        if payment_id is None:
+            return None
+        return store(payment_id, MessageChannel.STK_HINT, body, remote_address=remote_address)
+
+
+def store(
+    payment_id: int,
+    channel: MessageChannel,
+    body: bytes,
+    *,
+    remote_address: str | None = None,
+    http_status: int | None = None,
+) -> int:
+    """Add a message to the inbox, in the caller's transaction; returns its id."""
+    message = MpesaMessage(
+        payment_id=payment_id,
+        channel=channel,
+        body=body,
+        remote_address=remote_address,
+        http_status=http_status,
+    )
+    db.session.add(message)
+    db.session.flush()
+    return message.id
+
+
+# ── Settling ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def settle_message(message_id: int) -> None:
+    """Judge one stored message and apply the verdict. Does nothing when somebody else has it, or had it."""
+    with transaction() as session:
+        message = session.scalar(
+            select(MpesaMessage)
+            .where(MpesaMessage.id == message_id, MpesaMessage.settled_at.is_(None))
+            .with_for_update(skip_locked=True)
+        )
+        if message is None:
+            return
+        order_id = session.scalar(select(Payment.order_id).where(Payment.id == message.payment_id))
+        order = lock_order(order_id or 0)
+        payment = order.payment(message.payment_id)
+        report = _read(message)
+        verdict = judge(payment, order.payments, message.channel, report)
+        if message.channel is not MessageChannel.STK_HINT and not isinstance(verdict, Suspect):
+            _learn_ids(payment, report)
+        verdict = _apply(verdict, order, payment, message)
+        message.settled_at = clock.now()
+        message.verdict = _in_words(verdict)
+    log.info("message %s about payment %s: %s", message_id, payment.id, message.verdict)
+
+
+def settle_waiting_messages() -> int:
+    """Settle what no process has got round to; returns how many there were."""
+    waiting = db.session.scalars(
+        select(MpesaMessage.id)
+        .where(MpesaMessage.settled_at.is_(None))
+        .order_by(MpesaMessage.id)
+        .limit(_MESSAGES_AT_ONCE)
+    ).all()
+    db.session.rollback()
+    for message_id in waiting:
+        settle_message(message_id)
+    return len(waiting)
+
+
+def lock_order(order_id: int) -> Order:
+    """The order with its items, payments and event, its row locked until the transaction ends. Raises NotFound."""
+    order = db.session.scalar(
+        select(Order)
+        .where(Order.id == order_id)
+        .with_for_update(key_share=True)
+        .options(
+            selectinload(Order.items),
+            selectinload(Order.payments),
+            selectinload(Order.event),
+        )
+        .execution_options(populate_existing=True)
+    )
+    if order is None:
+        raise NotFound("There is no such order.")
+    return order
+
+
+def _read(message: MpesaMessage) -> Report:
+    if message.channel is MessageChannel.STK_QUERY:
+        return mpesa.read_query_answer(message.body)
+    return mpesa.read_callback(message.body)
+
+
+def _learn_ids(payment: Payment, report: Report) -> None:
+    """A message that came to the payment's own address tells its ids, if the push's answer was lost."""
+    checkout_request_id = report.checkout_request_id
+    if payment.checkout_request_id is None and checkout_request_id is not None:
+        taken = select(Payment.id).where(Payment.checkout_request_id == checkout_request_id)
+        if db.session.scalar(taken) is None:
+            payment.checkout_request_id = checkout_request_id
+            payment.merchant_request_id = payment.merchant_request_id or report.merchant_request_id
+
+
+def _apply(verdict: Verdict, order: Order, payment: Payment, message: MpesaMessage) -> Verdict:
+    """Carry the verdict out; returns the one that was, since a receipt may turn out to be another payment's."""
+    receipt = verdict.receipt if isinstance(verdict, Settle | AddReceipt) else None
+    if receipt and not _claim_receipt(payment, receipt):
+        verdict = _taken(payment, receipt)
+    match verdict:
+        case Settle():
+            _receive_money(order, payment, message)
+        case Fail(code, text):
+            _end_prompt(order, payment, code, text)
+        case StayUnknown(code):
+            if payment.status is not PaymentStatus.UNKNOWN:
+                payment.move_to(PaymentStatus.UNKNOWN)
+            payment.result_code = code
+        case Quarantine(reason):
+            payment.move_to(PaymentStatus.QUARANTINED)
+            payment.note = reason
+            payment.next_query_at = None
+            audit.record(None, "payment_quarantined", payment, reason=reason)
+            log.error("payment %s quarantined: %s", payment.id, reason)
+        case Suspect(reason):
+            audit.record(None, "message_suspected", payment, reason=reason)
+            log.error("message %s about payment %s is suspect: %s", message.id, payment.id, reason)
+            _ask_now(payment, message)
+        case Ask():
+            _ask_now(payment, message)
+        case AddReceipt() | Ignore():
+            pass
+    return verdict
+
+
+def _claim_receipt(payment: Payment, receipt: str) -> bool:
+    """Write the receipt unless another payment has it; of two at once, one waits for the other to decide."""
+    db.session.execute(select(func.pg_advisory_xact_lock(_LOCK_RECEIPT, func.hashtext(receipt))))
+    if db.session.scalar(select(Payment.id).where(Payment.receipt == receipt, Payment.id != payment.id)):
+        return False
+    payment.receipt = receipt
+    return True
+
+
+def _taken(payment: Payment, receipt: str) -> Verdict:
+    reason = f"the receipt {receipt} belongs to another payment"
+    return Suspect(reason) if payment.status is PaymentStatus.PAID else Quarantine(reason)
+
+
+def _receive_money(order: Order, payment: Payment, message: MpesaMessage) -> None:
+    payment.move_to(PaymentStatus.PAID)
+    payment.paid_at = clock.now()
+    payment.paid_through = message.channel
+    payment.result_code, payment.result_text, payment.next_query_at = "0", "Paid.", None
+    audit.record(None, "payment_received", payment, receipt=payment.receipt, amount_kes=payment.amount_kes)
+    refusal = _turn_into_tickets(order, received_at=message.received_at)
+    if refusal is None:
+        order.move_to(OrderStatus.PAID)
+        order.paid_at = payment.paid_at
+        admission.issue_tickets(order)
+        audit.record(None, "order_paid", order, receipt=payment.receipt)
+    else:
+        order.move_to(OrderStatus.REFUND_DUE)
+        order.refund_reason = refusal
+        audit.record(None, "order_refund_due", order, reason=refusal, receipt=payment.receipt)
+
+
+def _turn_into_tickets(order: Order, *, received_at: datetime) -> str | None:
+    """Move the order's places to sold; or leave them free and say why its money cannot become tickets."""
+    held = order.status is OrderStatus.PENDING
+    if held and received_at < order.expires_at:
+        refusal = "event_cancelled" if order.event.status is EventStatus.CANCELLED else None
+    else:
+        refusal = _refuse_late_money(order)
+    if refusal is not None:
+        if held:
+            stock.release(order.wanted)
+        return refusal
+    if held:
+        stock.sell_held(order.wanted)
+        return None
+    try:
+        with db.session.begin_nested():
+            stock.sell(order.wanted)
+    except stock.SoldOut:
+        return "sold_out"
+    return None
+
+
+def _refuse_late_money(order: Order) -> str | None:
+    if order.status is OrderStatus.CANCELLED:
+        return "order_cancelled"
+    if order.event.status is not EventStatus.APPROVED:
+        return f"event_{order.event.status.value}"
+    if order.event.is_over:
+        return "event_over"
+    again = select(Order.id).where(
+        Order.buyer_id == order.buyer_id,
+        Order.cart == order.cart,
+        Order.id > order.id,
+        Order.status == OrderStatus.PAID,
+    )
+    return "bought_again" if db.session.scalar(again.limit(1)) else None
+
+
+def _end_prompt(order: Order, payment: Payment, code: str, text: str) -> None:
+    """A prompt failed. The order stays open for another one, unless this was the last it may have."""
+    payment.move_to(PaymentStatus.FAILED)
+    payment.result_code, payment.result_text, payment.next_query_at = code, text, None
+    may_still_pay = any(one.status in OPEN_PAYMENTS for one in order.payments)
+    if order.status is OrderStatus.PENDING and not may_still_pay and order.prompts_used >= settings.PROMPTS_PER_ORDER:
+        order.move_to(OrderStatus.FAILED)
+        stock.release(order.wanted)
+
+
+def _ask_now(payment: Payment, message: MpesaMessage) -> None:
+    """Have the worker ask at once; an answer that settles nothing is asked for again at its time, not at once."""
+    if message.channel is not MessageChannel.STK_QUERY and payment.checkout_request_id is not None:
+        payment.next_query_at = clock.now()
+
+
+def _in_words(verdict: Verdict) -> str:
+    detail = getattr(verdict, "reason", None) or getattr(verdict, "code", None)
+    name = type(verdict).__name__
+    return f"{name}: {detail}" if detail else name

@@ -1,0 +1,154 @@
+"""Moves places between free, held and sold. Nothing else writes `sold` and `held`.
+
+A move is one conditional UPDATE per ticket type, always in id order, so that two of them never wait for each other in a
+circle. The row is locked from its UPDATE to the commit, so callers move stock last.
+
+Orders are locked before ticket types, everywhere.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
+
+from sqlalchemy import ScalarSelect, func, select, update
+
+from models import Order, OrderItem, OrderStatus, TicketType
+from utils import clock
+from utils.database import db
+from utils.errors import Conflict
+
+#: Ended orders tidied up in one go: enough to refill any cart, few enough to be quick.
+_EXPIRE_AT_ONCE = 500
+
+
+class SoldOut(Conflict):
+    code, message = "sold_out", "There are not enough tickets left."
+
+
+class _NoRoom(Exception):
+    pass
+
+
+def held_by_ended_orders() -> ScalarSelect[int]:
+    """SQL for the places a ticket type counts as held although their order's time is over.
+
+    For `with_expression(TicketType.held_by_ended, …)`: it makes `available` true at the moment of the answer without
+    anybody having written that those orders have expired.
+    """
+    return (
+        select(func.coalesce(func.sum(OrderItem.quantity), 0))
+        .join(Order, Order.id == OrderItem.order_id)
+        .where(
+            OrderItem.ticket_type_id == TicketType.id,
+            Order.status == OrderStatus.PENDING,
+            Order.expires_at <= clock.now(),
+        )
+        .correlate(TicketType)
+        .scalar_subquery()
+    )
+
+
+def hold(wanted: Mapping[int, int]) -> None:
+    """Hold places by ticket type id, all or none. Raises SoldOut; the caller then rolls back, at least to before it."""
+    _take(wanted, "held")
+
+
+def sell(wanted: Mapping[int, int]) -> None:
+    """Take places that nobody holds straight to sold, all or none. Raises SoldOut as `hold` does."""
+    _take(wanted, "sold")
+
+
+def sell_held(held: Mapping[int, int]) -> None:
+    """Turn an open order's held places into sold ones."""
+    for ticket_type_id, count in sorted(held.items()):
+        _move(ticket_type_id, held=-count, sold=count)
+
+
+def release(held: Mapping[int, int]) -> None:
+    """Give an open order's held places back."""
+    for ticket_type_id, count in sorted(held.items()):
+        _move(ticket_type_id, held=-count)
+
+
+def expire_ended_orders(*, of_types: Iterable[int] | None = None) -> Counter[int]:
+    """Mark orders whose time is over as expired and return the places they held, still to be given back.
+
+    Rows somebody else is working on are passed over: whoever has them decides their fate. At most 500 at a time.
+    """
+    ended = (
+        select(Order.id)
+        .where(Order.status == OrderStatus.PENDING, Order.expires_at <= clock.now())
+        .order_by(Order.expires_at, Order.id)
+        .limit(_EXPIRE_AT_ONCE)
+        .with_for_update(skip_locked=True)
+    )
+    if of_types is not None:
+        ended = ended.where(
+            select(OrderItem.id)
+            .where(OrderItem.order_id == Order.id, OrderItem.ticket_type_id.in_(list(of_types)))
+            .exists()
+        )
+    ids = db.session.scalars(ended).all()
+    if not ids:
+        return Counter()
+    db.session.execute(
+        update(Order).where(Order.id.in_(ids)).values(status=OrderStatus.EXPIRED),
+        execution_options={"synchronize_session": "fetch"},
+    )
+    freed = (
+        select(OrderItem.ticket_type_id, func.sum(OrderItem.quantity))
+        .where(OrderItem.order_id.in_(ids))
+        .group_by(OrderItem.ticket_type_id)
+    )
+    return Counter({type_id: int(places) for type_id, places in db.session.execute(freed).tuples()})
+
+
+def _take(wanted: Mapping[int, int], column: str) -> None:
+    try:
+        # Several types: a savepoint, so that failing on the second lets go of the first before orders are locked.
+        with db.session.begin_nested() if len(wanted) > 1 else nullcontext():
+            _move_all(wanted, column, freed={})
+    except _NoRoom:
+        freed = expire_ended_orders(of_types=wanted)
+        if not freed:
+            raise SoldOut from None
+        try:
+            _move_all(wanted, column, freed)
+        except _NoRoom:
+            raise SoldOut from None
+
+
+def _move_all(wanted: Mapping[int, int], column: str, freed: Mapping[int, int]) -> None:
+    for ticket_type_id in sorted({*wanted, *freed}):
+        change = {"held": -freed.get(ticket_type_id, 0), "sold": 0}
+        change[column] += wanted.get(ticket_type_id, 0)
+        _move(ticket_type_id, **change)
+
+
+def _move(ticket_type_id: int, *, held: int = 0, sold: int = 0) -> None:
+    """One conditional UPDATE. The condition, not the CHECK behind it, is what keeps two buyers off one place."""
+    moved = update(TicketType).where(TicketType.id == ticket_type_id)
+    if held + sold > 0:
+        moved = moved.where(TicketType.sold + TicketType.held + (held + sold) <= TicketType.quantity)
+    result = db.session.execute(
+        moved.values(held=TicketType.held + held, sold=TicketType.sold + sold).returning(TicketType.id),
+        execution_options={"synchronize_session": False},
+    )
+    if result.scalar_one_or_none() is None:
+        raise _NoRoom
+
+
+def sold_out_if_hopeless(ticket_types: Iterable[TicketType], wanted: Mapping[int, int]) -> None:
+    """Say "sold out" from what was read already, before anything is written or locked. Needs `held_by_ended`."""
+    short = [one for one in ticket_types if one.available < wanted[one.id]]
+    if short:
+        raise SoldOut(_describe(short))
+
+
+def _describe(short: list[TicketType]) -> str:
+    first = short[0]
+    if first.available <= 0:
+        return f"{first.name} is sold out."
+    return f"Only {first.available} {first.name} {'ticket is' if first.available == 1 else 'tickets are'} left."

@@ -1,0 +1,251 @@
+"""Words that tests are written in."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import socket
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+from flask import Flask
+from sqlalchemy import select
+
+from models import (
+    AccountStatus,
+    Event,
+    EventStatus,
+    MpesaMessage,
+    Order,
+    OrderStatus,
+    Payment,
+    Role,
+    Ticket,
+    TicketType,
+    User,
+)
+from services import accounts, booking, events, moderation, settlement, ticket_types
+from services.booking import Line
+from utils import clock, tokens
+from utils.database import db, transaction
+
+PASSWORD = "maziwa-lala-2026"
+
+
+def wait_until(condition: Callable[[], Any], *, seconds: float = 15) -> Any:
+    """The condition's first true value; fails after so many seconds. The only place where tests sleep."""
+    end = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < end, f"not within {seconds} s: {condition}"
+        time.sleep(0.02)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def bearer(app: Flask, user: User) -> dict[str, str]:
+    """Headers of a request that `user` makes."""
+    with app.app_context():
+        return {"Authorization": f"Bearer {tokens.issue(user.id)}"}
+
+
+def success(amount_kes: float | None, receipt: str | None = "UKN7RT61SV", **ids: str) -> bytes:
+    """A success callback as Safaricom posts it; what is None is left out."""
+    items: list[dict[str, Any]] = [{"Name": "Balance"}]
+    if amount_kes is not None:
+        items.append({"Name": "Amount", "Value": float(amount_kes)})
+    if receipt is not None:
+        items.append({"Name": "MpesaReceiptNumber", "Value": receipt})
+    items.append({"Name": "TransactionDate", "Value": 20261123213000})
+    return _callback(0, {"CallbackMetadata": {"Item": items}}, ids)
+
+
+def failure(code: int | str = 1032, **ids: str) -> bytes:
+    """A failure callback as Safaricom posts it."""
+    return _callback(code, {}, ids)
+
+
+def _callback(code: int | str, more: dict[str, Any], ids: dict[str, str]) -> bytes:
+    names = {"checkout": "CheckoutRequestID", "merchant": "MerchantRequestID"}
+    result = {names[name]: value for name, value in ids.items()} | {"ResultCode": code, "ResultDesc": "…"} | more
+    return json.dumps({"Body": {"stkCallback": result}}).encode()
+
+
+class Maker:
+    """Makes what a test starts from, through the services, and reads back what came of it."""
+
+    _numbers = itertools.count(1)
+
+    def __init__(self, app: Flask) -> None:
+        self.app = app
+
+    # ── People
+
+    def user(self, role: Role = Role.ATTENDEE, **facts: Any) -> User:
+        number = next(self._numbers)
+        facts = {
+            "first_name": "Njeri",
+            "last_name": f"Mwangi{number}",
+            "email": f"person{number}@example.co.ke",
+            "phone": f"2547{20_000_000 + number:08d}",
+            "password": PASSWORD,
+            "role": role,
+        } | facts
+        with self.app.app_context():
+            return accounts.sign_up(**facts)
+
+    def attendee(self, **facts: Any) -> User:
+        return self.user(Role.ATTENDEE, **facts)
+
+    def organizer(self, **facts: Any) -> User:
+        return self.user(Role.ORGANIZER, **facts)
+
+    def admin(self, **facts: Any) -> User:
+        return self.user(Role.ADMIN, **facts)
+
+    def ban(self, user: User) -> None:
+        with self.app.app_context(), transaction() as session:
+            session.get_one(User, user.id).status = AccountStatus.BANNED
+
+    def headers(self, user: User) -> dict[str, str]:
+        return bearer(self.app, user)
+
+    # ── Catalogue
+
+    def event(
+        self,
+        organizer: User | None = None,
+        *,
+        status: EventStatus = EventStatus.APPROVED,
+        starts_at: datetime | None = None,
+        ends_at: datetime | None = None,
+        **facts: Any,
+    ) -> Event:
+        """An event in a week, approved; in the past when `starts_at` says so."""
+        organizer = organizer or self.organizer()
+        starts_at = starts_at or clock.ahead(days=7)
+        facts = {
+            "title": "Nairobi Jazz Night",
+            "description": "Six bands and two stages.",
+            "location": "Alchemist, Nairobi",
+            "category": "Music",
+            "tags": "jazz,live",
+            "starts_at": starts_at,
+            "ends_at": ends_at or starts_at + timedelta(hours=4),
+        } | facts
+        with self.app.app_context():
+            with clock.set_to(min(clock.now(), starts_at - timedelta(days=30))):
+                event = events.create_event(actor=organizer, facts=facts, image=None)
+                if status in (EventStatus.APPROVED, EventStatus.REJECTED):
+                    admin = self.admin()
+                    is_approved = status is EventStatus.APPROVED
+                    moderation.decide_event(actor=admin, event_id=event.id, is_approved=is_approved, reason="Why not")
+            if status is EventStatus.CANCELLED:
+                events.cancel_event(actor=organizer, event_id=event.id)
+            return events.get_event(actor=organizer, event_id=event.id)
+
+    def ticket_type(
+        self, event: Event, *, name: str = "Regular", price: int = 500, quantity: int = 10, **facts: Any
+    ) -> TicketType:
+        """On sale for `event`."""
+        facts = {"name": name, "price_kes": price, "quantity": quantity} | facts
+        with self.app.app_context():
+            return ticket_types.add_ticket_type(actor=event.organizer, event_id=event.id, facts=facts)
+
+    def on_sale(self, **facts: Any) -> TicketType:
+        """A ticket type of a new, approved event."""
+        return self.ticket_type(self.event(), **facts)
+
+    # ── Orders
+
+    def order(
+        self,
+        buyer: User | None = None,
+        ticket_type: TicketType | None = None,
+        *,
+        quantity: int = 1,
+        phone: str | None = None,
+    ) -> tuple[Order, str]:
+        """An order whose prompt was never sent, and the secret of its callback address ("" if it is free)."""
+        buyer = buyer or self.attendee()
+        ticket_type = ticket_type or self.on_sale()
+        with self.app.app_context():
+            line = Line(ticket_type_id=ticket_type.id, quantity=quantity)
+            placed = booking.place_order(actor=buyer, phone=phone or buyer.phone, lines=[line])
+            token = placed.prompt.token if placed.prompt else ""
+        return self.read_order(placed.order_id), token
+
+    def paid_order(
+        self, buyer: User | None = None, ticket_type: TicketType | None = None, *, quantity: int = 1
+    ) -> Order:
+        """An order paid through the inbox."""
+        order, token = self.order(buyer, ticket_type, quantity=quantity)
+        if token:
+            self.deliver(token, success(order.total_kes, new_receipt()))
+        return self.read_order(order.id)
+
+    def deliver(self, token: str, body: bytes) -> str:
+        """Put a callback into the inbox and settle it at once; returns the verdict."""
+        with self.app.app_context():
+            message_id = settlement.receive_callback(token=token, body=body, remote_address="127.0.0.1")
+            settlement.settle_message(message_id)
+            message = db.session.get_one(MpesaMessage, message_id, populate_existing=True)
+            assert message.settled_at is not None
+            return message.verdict or ""
+
+    # ── Reading back, from the database, never from memory
+
+    def read_order(self, order_id: int) -> Order:
+        """The order with event, items, payments and tickets."""
+        with self.app.app_context():
+            order = db.session.scalars(booking._whole_orders().where(Order.id == order_id)).one()
+            db.session.expunge_all()
+            return order
+
+    def read_ticket_type(self, ticket_type_id: int) -> TicketType:
+        with self.app.app_context():
+            return db.session.scalars(select(TicketType).where(TicketType.id == ticket_type_id)).one()
+
+    def payments(self, order_id: int) -> list[Payment]:
+        return self.read_order(order_id).payments
+
+    def tickets(self) -> list[Ticket]:
+        with self.app.app_context():
+            return list(db.session.scalars(select(Ticket).order_by(Ticket.id)))
+
+    def status(self, order_id: int) -> OrderStatus:
+        return self.read_order(order_id).status
+
+    def messages(self) -> list[MpesaMessage]:
+        with self.app.app_context():
+            return list(db.session.scalars(select(MpesaMessage).order_by(MpesaMessage.id)))
+
+
+_receipts = itertools.count(1)
+
+
+def new_receipt() -> str:
+    """A receipt number nobody has used."""
+    return f"UKN{next(_receipts):07d}"
+
+
+def cart(*lines: tuple[TicketType, int], phone: str | None = None) -> dict[str, Any]:
+    """The body of POST /orders as the frontend sends it: attendees as empty strings."""
+    empty = {"first_name": "", "last_name": "", "email": "", "phone": ""}
+    tickets = [
+        {
+            "ticket_id": one.id,
+            "quantity": count,
+            "attendees": [{"ticket_id": one.id, "ticket_type": one.name} | empty for _ in range(count)],
+        }
+        for one, count in lines
+    ]
+    return {"tickets": tickets} | ({"phone": phone} if phone else {})

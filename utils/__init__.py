@@ -1,0 +1,1 @@
+"""Things that know no Ticksy rule. Nothing here imports models, services or resources."""

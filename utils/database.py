@@ -1,0 +1,89 @@
+"""The database session and the only place that commits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy import BigInteger, DateTime, MetaData, Text
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import DeclarativeBase, Session, registry
+
+#: PostgreSQL's own default names, so that a constraint is called the same wherever it was made.
+NAMES = {
+    "pk": "%(table_name)s_pkey",
+    "fk": "%(table_name)s_%(column_0_name)s_fkey",
+    "uq": "%(table_name)s_%(column_0_N_name)s_key",
+    "ix": "%(table_name)s_%(column_0_N_name)s_idx",
+    "ck": "%(constraint_name)s",
+}
+
+
+class Base(DeclarativeBase):
+    registry = registry(
+        metadata=MetaData(naming_convention=NAMES),
+        type_annotation_map={int: BigInteger, str: Text, datetime: DateTime(timezone=True)},
+    )
+
+
+db = SQLAlchemy(model_class=Base, session_options={"expire_on_commit": False})
+
+if TYPE_CHECKING:
+    Model = Base
+else:
+    Model = db.Model
+
+
+@contextmanager
+def transaction() -> Iterator[Session]:
+    """Commit at the end, roll back on any exception; inside another transaction, be part of it.
+
+    After it the connection is back in the pool and loaded objects stay readable, so it is safe to go out to the
+    network next.
+    """
+    session = db.session()
+    if session.info.get("in_transaction"):
+        yield session
+        return
+    session.info["in_transaction"] = True
+    try:
+        yield session
+        session.commit()
+    except BaseException:
+        session.rollback()
+        raise
+    finally:
+        session.info["in_transaction"] = False
+
+
+def violated(error: IntegrityError) -> str | None:
+    """The name of the constraint that refused."""
+    diagnostics: Any = getattr(error.orig, "diag", None)
+    return getattr(diagnostics, "constraint_name", None)
+
+
+def engine_options(*, pool_size: int, lock_timeout_ms: int, statement_timeout_ms: int) -> dict[str, Any]:
+    """Options for one process's pool. Nobody waits for a lock or a statement longer than told here (milliseconds)."""
+    return {
+        "pool_size": pool_size,
+        "max_overflow": 0,
+        "pool_timeout": 10,
+        "pool_pre_ping": True,
+        "connect_args": {
+            "application_name": "ticksy",
+            "connect_timeout": 5,
+            "options": f"-c lock_timeout={lock_timeout_ms} -c statement_timeout={statement_timeout_ms}"
+            " -c idle_in_transaction_session_timeout=60000 -c timezone=UTC",
+        },
+    }
+
+
+def normalise_url(url: str) -> str:
+    """Name the driver: hosting providers hand out `postgres://`, and a bare `postgresql://` leaves the choice open."""
+    for prefix in ("postgres://", "postgresql://"):
+        if url.startswith(prefix):
+            return "postgresql+psycopg2://" + url[len(prefix) :]
+    return url

@@ -1,0 +1,203 @@
+"""Adapts Flask: reading bodies, answering errors, sending lists."""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from flask import Flask, Response, g, json, request
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import NotFound as NoRoute
+from werkzeug.routing import BaseConverter, IntegerConverter
+
+from utils import errors, logger
+from utils.errors import FieldError, TicksyError
+
+log = logging.getLogger("ticksy.http")
+
+#: PostgreSQL's codes for "too busy", not "wrong": lock not available, deadlock, query cancelled, serialization
+#: failure, too many connections, shutting down.
+_BUSY = frozenset({"55P03", "40P01", "57014", "40001", "53300", "57P01", "57P03"})
+_CODES = {
+    400: "malformed",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "too_large",
+    415: "wrong_type",
+}
+_SENTENCES = {
+    400: "The request could not be read.",
+    404: "There is nothing at this address.",
+    405: "This address does not answer to that method.",
+    413: "The request is too big.",
+    415: "Please send JSON or a form.",
+}
+
+_Shape = TypeVar("_Shape", bound=BaseModel)
+
+
+class SecretConverter(BaseConverter):
+    """`<secret:token>`: what `utils.security.new_secret` makes."""
+
+    regex = "[0-9a-f]{32}"
+
+
+class IdConverter(IntegerConverter):
+    """`<id:event_id>`: an integer that fits a bigint; anything longer is no address of ours."""
+
+    def __init__(self, url_map: Any) -> None:
+        super().__init__(url_map, min=1, max=2**63 - 1)
+
+
+# ── Reading ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def read(shape: type[_Shape]) -> _Shape:
+    """The body as `shape`, from JSON or a form. An empty body is an empty object.
+
+    Raises Malformed, TooLarge, WrongType, Invalid.
+    """
+    if request.mimetype in ("multipart/form-data", "application/x-www-form-urlencoded"):
+        return check(shape, request.form.to_dict())
+    body = request.get_data()
+    if not body:
+        return check(shape, {})
+    if request.mimetype != "application/json":
+        raise errors.WrongType
+    try:
+        return shape.model_validate_json(body)
+    except ValidationError as error:
+        raise _refusal(error) from None
+
+
+def read_file(name: str) -> bytes | None:
+    """An uploaded file's bytes; None when no file was chosen."""
+    upload = request.files.get(name)
+    return (upload.read() or None) if upload else None
+
+
+def check(shape: type[_Shape], values: Mapping[str, Any]) -> _Shape:
+    """The values as `shape`. Raises Invalid."""
+    try:
+        return shape.model_validate(values)
+    except ValidationError as error:
+        raise _refusal(error) from None
+
+
+def _refusal(error: ValidationError) -> TicksyError:
+    faults = error.errors(include_url=False, include_context=True, include_input=False)
+    if any(fault["type"] == "json_invalid" for fault in faults):
+        return errors.Malformed("The body is not valid JSON.")
+    told: list[FieldError] = [{"field": _path(fault), "message": _sentence(fault)} for fault in faults[:20]]
+    return errors.Invalid(told[0]["message"], errors=told)
+
+
+def _path(fault: ErrorDetails) -> str:
+    return ".".join(str(part) for part in fault["loc"])[:200]
+
+
+def _sentence(fault: ErrorDetails) -> str:
+    """pydantic's English, turned into a sentence about the field."""
+    field = _path(fault) or "The body"
+    message = fault["msg"]
+    match fault["type"]:
+        case "sentence":
+            return message
+        case "missing":
+            return f"{field} is missing."
+        case "extra_forbidden":
+            return f"{field} is not a known field."
+        case "string_too_short" if fault.get("ctx", {}).get("min_length") == 1:
+            return f"{field} must not be empty."
+    return f"{field}: {message[0].lower()}{message[1:]}."
+
+
+# ── Answering ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def answer_json(body: bytes, status: int = 200) -> Response:
+    return Response(body, status, mimetype="application/json")
+
+
+def answer_error(error: TicksyError) -> Response:
+    body: dict[str, Any] = {"message": error.message, "code": error.code}
+    if error.errors:
+        body["errors"] = error.errors
+    response = answer_json(json.dumps(body).encode(), error.status)
+    if error.retry_after is not None:
+        response.headers["Retry-After"] = str(error.retry_after)
+    if error.status == 401:
+        response.headers["WWW-Authenticate"] = "Bearer"
+    return response
+
+
+def init_app(app: Flask) -> None:
+    """Every error becomes `{"message", "code"}`; every request has an id, and a line in the log without secrets."""
+    app.url_map.converters.update(id=IdConverter, secret=SecretConverter)
+    app.register_error_handler(TicksyError, answer_error)
+    app.register_error_handler(HTTPException, _answer_http_exception)
+    app.register_error_handler(DBAPIError, _answer_database_error)
+    app.register_error_handler(PoolTimeout, _answer_database_error)
+    app.register_error_handler(Exception, _answer_bug)
+    app.before_request(_begin)
+    app.after_request(_end)
+
+
+def _answer_http_exception(error: HTTPException) -> Response:
+    status = error.code or 500
+    if isinstance(error, NoRoute) and request.url_rule is not None:
+        message = errors.NotFound.message
+    else:
+        message = _SENTENCES.get(status, error.description or error.name)
+    response = answer_error(_Ready(status, _CODES.get(status, "http_error"), message))
+    for name, value in error.get_headers():
+        if name in ("Allow", "Location", "Retry-After"):
+            response.headers[name] = value
+    return response
+
+
+class _Ready(TicksyError):
+    def __init__(self, status: int, code: str, message: str) -> None:
+        self.status = status
+        super().__init__(message, code=code)
+
+
+def _answer_database_error(error: Exception) -> Response:
+    """Busy or away is 503; anything else is a bug."""
+    code = getattr(getattr(error, "orig", None), "pgcode", None)
+    is_away = (
+        (isinstance(error, DBAPIError) and error.connection_invalidated) or type(error).__name__ == "OperationalError"
+    )
+    if code in _BUSY or isinstance(error, PoolTimeout) or (code is None and is_away):
+        log.warning("database busy or away: %s %s", type(error).__name__, code)
+        return answer_error(errors.Unavailable(code="busy"))
+    return _answer_bug(error)
+
+
+def _answer_bug(error: Exception) -> Response:
+    log.error("unexpected %s", type(error).__name__, exc_info=error)
+    return answer_error(TicksyError())
+
+
+def _begin() -> None:
+    g.started = time.perf_counter()
+    logger.request_id.set(uuid.uuid4().hex[:12])
+    logger.remote_address.set(request.remote_addr)
+
+
+def _end(response: Response) -> Response:
+    response.headers["X-Request-Id"] = logger.request_id.get()
+    response.headers.setdefault("Cache-Control", "no-store")
+    response.headers.setdefault("X-Content-Type-Options", "nosniff")
+    # The rule, not the path: paths carry secrets.
+    rule = request.url_rule.rule if request.url_rule else "(no such address)"
+    milliseconds = (time.perf_counter() - g.get("started", time.perf_counter())) * 1000
+    log.info("%s %s %s %.0f ms", request.method, rule, response.status_code, milliseconds)
+    return response

@@ -1,0 +1,66 @@
+"""Pictures people upload: really decoded, bounded, re-encoded without anything that came along."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from PIL import Image, ImageOps
+
+from utils.errors import Invalid
+from utils.security import new_secret
+
+FORMATS = ("PNG", "JPEG", "WEBP")
+#: What a phone's camera makes, with room; more is an attack on our memory.
+MAX_PIXELS = 50_000_000
+#: Longest side after re-encoding, in pixels.
+MAX_SIDE = 2_000
+_QUALITY = 85
+
+
+class BadImage(Invalid):
+    code, message = "bad_image", "Please send a picture as PNG, JPEG or WebP."
+
+
+@contextmanager
+def stored(data: bytes | None, folder: Path) -> Iterator[str | None]:
+    """Re-encode a picture into `folder` and yield its file name; gone again if the block fails. Raises BadImage."""
+    if data is None:
+        yield None
+        return
+    name = f"{new_secret()}.webp"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_bytes(_reencode(data))
+    try:
+        yield name
+    except BaseException:
+        remove(name, folder)
+        raise
+
+
+def remove(name: str, folder: Path) -> None:
+    (folder / name).unlink(missing_ok=True)
+
+
+def _reencode(data: bytes) -> bytes:
+    """A WebP without metadata, upright, its first frame, at most MAX_SIDE long."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
+                if picture.width * picture.height > MAX_PIXELS:
+                    raise BadImage("This picture has too many pixels. Please send a smaller one.")
+                picture.draft("RGB", (MAX_SIDE, MAX_SIDE))
+                upright = ImageOps.exif_transpose(picture)
+                upright.thumbnail((MAX_SIDE, MAX_SIDE))
+                clean = upright.convert("RGBA" if upright.has_transparency_data else "RGB")
+    # Pillow's decoders raise whatever they trip over.
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise BadImage from None
+    clean.info.clear()
+    encoded = io.BytesIO()
+    clean.save(encoded, "WEBP", quality=_QUALITY)
+    return encoded.getvalue()

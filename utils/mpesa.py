@@ -1,0 +1,420 @@
+"""Safaricom's Daraja API: fire STK pushes, ask what became of them, read what it sends.
+
+M-PESA's words stay in this file. A push ends as `Accepted`, `Refused` or `Unknown`; everything about money arrives as
+a `Report`. Facts are from Safaricom's portal ("M-PESA Express", "M-PESA Express Query", "Authorization") unless a
+comment says otherwise.
+"""
+
+from __future__ import annotations
+
+import base64
+import enum
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any, NamedTuple
+
+import requests
+from flask import current_app
+from werkzeug.local import LocalProxy
+
+from utils import clock
+
+log = logging.getLogger(__name__)
+
+TRANSACTION_TYPE = "CustomerPayBillOnline"
+#: What Safaricom wants to hear from a callback address.
+ACKNOWLEDGEMENT = {"ResultCode": 0, "ResultDesc": "Accepted"}
+
+# ── What a push came to ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """Daraja took the push. The phone is about to ask; nothing is paid."""
+
+    merchant_request_id: str
+    checkout_request_id: str
+
+
+@dataclass(frozen=True)
+class Refused:
+    """It is certain that no prompt exists: Daraja said no, or was never reached."""
+
+    code: str
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """A prompt may exist. Never push again for this one."""
+
+    reason: str
+
+
+PushOutcome = Accepted | Refused | Unknown
+
+
+class _Refusal(enum.Enum):
+    """What may be done after an error code that means "not executed"."""
+
+    FINAL = "final"
+    #: Fetch a new access token and push again.
+    TOKEN = "token"
+    #: Wait a moment and push again.
+    THROTTLED = "throttled"
+
+
+#: Error codes after which no prompt exists. One that is not here, such as 500.003.1001, leaves the outcome unknown.
+_REFUSALS: dict[str, _Refusal] = {
+    "400.002.02": _Refusal.FINAL,  # Bad Request - Invalid <field>
+    "400.002.05": _Refusal.FINAL,  # Invalid Request Payload
+    "400.003.01": _Refusal.TOKEN,  # Invalid Access Token
+    "401.002.01": _Refusal.TOKEN,  # Error Occurred - Invalid Access Token
+    "401.003.01": _Refusal.TOKEN,
+    "404.001.01": _Refusal.FINAL,  # Resource not found
+    "404.001.03": _Refusal.TOKEN,  # Invalid Access Token
+    "404.001.04": _Refusal.FINAL,  # Invalid Authentication Header
+    "405.001": _Refusal.FINAL,  # Method Not Allowed
+    "500.001.1001": _Refusal.FINAL,  # Merchant does not exist; Wrong credentials; Unable to lock subscriber
+    "500.003.02": _Refusal.THROTTLED,  # System is busy; Spike Arrest Violation
+    "500.003.03": _Refusal.FINAL,  # Quota Violation
+}
+
+# ── What Safaricom reports about money ────────────────────────────────────────────────────────────────────────────
+
+
+class Outcome(enum.Enum):
+    PAID = "paid"
+    #: This prompt brought no money.
+    FAILED = "failed"
+    #: Still on its way, or no answer at all.
+    WAITING = "waiting"
+    #: A code nobody has published: not paid, and not failed either.
+    UNKNOWN = "unknown"
+    #: Not readable as a result.
+    UNREADABLE = "unreadable"
+
+
+@dataclass(frozen=True)
+class Report:
+    """What one message says, in our words. Anything may be missing from a message, so anything may be None."""
+
+    outcome: Outcome
+    code: str | None = None
+    checkout_request_id: str | None = None
+    merchant_request_id: str | None = None
+    amount: Decimal | None = None
+    receipt: str | None = None
+
+
+#: Result codes that end a prompt without money, each with a sentence for the buyer (Safaricom's portal; those marked
+#: c are known from merchants' reports only).
+FAILURES: dict[str, str] = {
+    "1": "There was not enough money on the M-PESA account. Please top up and try again.",
+    "2": "M-PESA declined the amount.",
+    "3": "The amount is more than M-PESA allows in one payment.",
+    "4": "This payment would exceed the day's M-PESA limit. Please try tomorrow or with another number.",
+    "8": "M-PESA could not accept the payment on our side. Please try again later.",
+    "11": "M-PESA could not accept the payment on our side. Please try again later.",
+    "17": "M-PESA refuses the same amount from the same phone within two minutes. Please wait and try again.",
+    "21": "M-PESA could not accept the payment on our side. Please try again later.",
+    "26": "M-PESA is busy. Please try again in a minute.",
+    "1001": "Another M-PESA transaction is open on this phone. Please finish it and try again.",
+    "1019": "The payment request expired before it was answered. Please try again.",
+    "1025": "M-PESA could not show the payment request. Please try again.",
+    "1031": "The payment request was cancelled.",
+    "1032": "The payment request was cancelled.",
+    "1036": "The phone could not be reached. Please try again.",  # c
+    "1037": "The phone could not be reached, or nobody answered. Please try again.",
+    "1101": "M-PESA could not show the payment request. Please try again.",  # c
+    "1102": "M-PESA could not show the payment request. Please try again.",  # c
+    "2001": "The M-PESA PIN was wrong. Please try again.",
+    "2002": "M-PESA could not accept the payment on our side. Please try again later.",  # c
+    "2006": "M-PESA refused the account. Please try with another number.",  # c
+    "2008": "M-PESA could not confirm the PIN. Please try again.",  # c
+    "2026": "The M-PESA session ended. Please try again.",  # c
+    "2028": "M-PESA could not accept the payment on our side. Please try again later.",
+    "8006": "The M-PESA PIN is locked. Please call Safaricom on 100.",
+    "9999": "M-PESA could not show the payment request. Please try again.",  # c
+    "SFC_IC0003": "M-PESA could not accept the payment on our side. Please try again later.",
+}
+#: The prompt is still on its way. Seen in query answers only.
+_IN_PROGRESS = "4999"
+_SUCCESS = "0"
+
+
+def read_callback(body: bytes) -> Report:
+    """Read a posted STK result, leniently and by name: any field may be missing, moved, or of another type."""
+    callback = _get(_get(_parse(body), "Body"), "stkCallback")
+    if not isinstance(callback, dict):
+        return Report(Outcome.UNREADABLE)
+    metadata = dict(_items(callback))
+    return Report(
+        outcome=_outcome(_text(callback.get("ResultCode"))),
+        code=_text(callback.get("ResultCode")),
+        checkout_request_id=_text(callback.get("CheckoutRequestID")),
+        merchant_request_id=_text(callback.get("MerchantRequestID")),
+        amount=_amount(metadata.get("Amount")),
+        receipt=_text(metadata.get("MpesaReceiptNumber")),
+    )
+
+
+def read_query_answer(body: bytes) -> Report:
+    """Read the answer to `Daraja.query`. It never carries amount or receipt.
+
+    An error envelope is no answer, whatever its status: 500.001.1001 comes back for payments in flight, finished and
+    unheard of alike.
+    """
+    answer = _parse(body)
+    code = _text(_get(answer, "ResultCode"))
+    if code is None:
+        return Report(Outcome.WAITING if isinstance(answer, dict) else Outcome.UNREADABLE)
+    return Report(
+        outcome=_outcome(code),
+        code=code,
+        checkout_request_id=_text(_get(answer, "CheckoutRequestID")),
+        merchant_request_id=_text(_get(answer, "MerchantRequestID")),
+    )
+
+
+def _outcome(code: str | None) -> Outcome:
+    if code is None:
+        return Outcome.UNREADABLE
+    if code == _SUCCESS:
+        return Outcome.PAID
+    if code == _IN_PROGRESS:
+        return Outcome.WAITING
+    return Outcome.FAILED if code in FAILURES else Outcome.UNKNOWN
+
+
+def _parse(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _get(value: Any, name: str) -> Any:
+    return value.get(name) if isinstance(value, dict) else None
+
+
+def _items(callback: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    items = _get(callback.get("CallbackMetadata"), "Item")
+    for item in items if isinstance(items, list) else [items]:
+        name = _get(item, "Name")
+        if isinstance(name, str) and "Value" in item:
+            yield name, item["Value"]
+
+
+def _text(value: Any) -> str | None:
+    """Codes and ids come as numbers or as text; nothing else, and nothing PostgreSQL could not keep, is one."""
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        return None
+    try:
+        text = str(value).strip()
+        text.encode()
+    except ValueError:  # an integer of thousands of digits, or half a surrogate pair
+        return None
+    return text if 0 < len(text) <= 100 and "\0" not in text else None
+
+
+def _amount(value: Any) -> Decimal | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        amount = Decimal(str(value))
+    except (InvalidOperation, ValueError):
+        return None
+    return amount if amount.is_finite() else None
+
+
+# ── The client ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Answer(NamedTuple):
+    """An HTTP answer as it came."""
+
+    status: int
+    body: bytes
+
+
+class _NoToken(Exception):
+    """Daraja gave no access token."""
+
+
+class Daraja:
+    """One shop's access to Daraja. Safe to share between threads."""
+
+    def __init__(
+        self,
+        *,
+        base_url: str,
+        consumer_key: str,
+        consumer_secret: str,
+        shortcode: str,
+        passkey: str,
+        callback_url: str,
+        connect_seconds: float,
+        answer_seconds: float,
+        throttle_pauses_seconds: tuple[float, ...] = (0.5, 1.5),
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._base_url = base_url
+        self._key = (consumer_key, consumer_secret)
+        self._shortcode = shortcode
+        self._passkey = passkey
+        self._callback_url = callback_url
+        self._timeout = (connect_seconds, answer_seconds)
+        self._throttle_pauses = throttle_pauses_seconds
+        self._sleep = sleep
+        self._http = requests.Session()
+        # A proxy or .netrc of the machine has no business between us and the money.
+        self._http.trust_env = False
+        self._http.mount(base_url, requests.adapters.HTTPAdapter(pool_maxsize=64, max_retries=0))
+        self._token: str | None = None
+        self._token_ends = 0.0
+        self._token_lock = threading.Lock()
+
+    def push(
+        self, *, phone: str, amount_kes: int, reference: str, description: str, callback_token: str
+    ) -> PushOutcome:
+        """Ask `phone` to pay. Call it outside any transaction: it may take as long as both timeouts together.
+
+        `reference` is at most 12 letters or digits and is shown to the payer; `description` at most 13. Goes out again
+        only after a refusal for the token or for throttling.
+        """
+        payload = self._password() | {
+            "TransactionType": TRANSACTION_TYPE,
+            "Amount": amount_kes,
+            "PartyA": phone,
+            "PartyB": self._shortcode,
+            "PhoneNumber": phone,
+            "CallBackURL": f"{self._callback_url}/{callback_token}",
+            "AccountReference": reference[:12],
+            "TransactionDesc": description[:13],
+        }
+        pauses = list(self._throttle_pauses)
+        is_token_fresh = False
+        while True:
+            outcome = self._push_once(payload)
+            refusal = _REFUSALS.get(outcome.code) if isinstance(outcome, Refused) else None
+            if refusal is _Refusal.TOKEN and not is_token_fresh:
+                self._forget_token()
+                is_token_fresh = True
+            elif refusal is _Refusal.THROTTLED and pauses:
+                self._sleep(pauses.pop(0))
+            else:
+                return outcome
+
+    def query(self, checkout_request_id: str) -> Answer | None:
+        """Ask what became of a push; None when Daraja could not be asked. Read it with `read_query_answer`."""
+        payload = self._password() | {"CheckoutRequestID": checkout_request_id}
+        for is_token_fresh in (False, True):
+            try:
+                answer = self._post("/mpesa/stkpushquery/v1/query", payload)
+            except (requests.RequestException, _NoToken) as error:
+                log.warning("query not answered: %s", type(error).__name__)
+                return None
+            if is_token_fresh or _REFUSALS.get(_error_code(answer.body) or "") is not _Refusal.TOKEN:
+                break
+            self._forget_token()
+        return answer
+
+    def _push_once(self, payload: dict[str, Any]) -> PushOutcome:
+        try:
+            answer = self._post("/mpesa/stkpush/v1/processrequest", payload)
+        except _NoToken:
+            return Refused("no_token")
+        except requests.RequestException as error:
+            if _never_sent(error):
+                return Refused("unreachable")
+            return Unknown(type(error).__name__)
+        return _read_push_answer(answer)
+
+    def _password(self) -> dict[str, Any]:
+        """The stamp is East Africa Time, and the same inside the password: built once."""
+        stamp = east_africa_stamp(clock.now())
+        password = base64.b64encode(f"{self._shortcode}{self._passkey}{stamp}".encode()).decode()
+        return {"BusinessShortCode": self._shortcode, "Password": password, "Timestamp": stamp}
+
+    def _post(self, path: str, payload: dict[str, Any]) -> Answer:
+        headers = {"Authorization": f"Bearer {self._access_token()}"}
+        answer = self._http.post(
+            self._base_url + path, json=payload, headers=headers, timeout=self._timeout, allow_redirects=False
+        )
+        return Answer(answer.status_code, answer.content)
+
+    def _access_token(self) -> str:
+        """The cached token, or a new one, fetched by one thread while the others wait. Raises _NoToken."""
+        with self._token_lock:
+            if self._token is None or time.monotonic() >= self._token_ends:
+                self._token, seconds = self._fetch_token()
+                self._token_ends = time.monotonic() + seconds - min(60, seconds / 10)
+            return self._token
+
+    def _forget_token(self) -> None:
+        with self._token_lock:
+            self._token = None
+
+    def _fetch_token(self) -> tuple[str, float]:
+        try:
+            answer = self._http.get(
+                self._base_url + "/oauth/v1/generate",
+                params={"grant_type": "client_credentials"},
+                auth=self._key,
+                timeout=self._timeout,
+                allow_redirects=False,
+            )
+        except requests.RequestException as error:
+            log.error("no access token from Daraja: %s", type(error).__name__)
+            raise _NoToken from None
+        body = _parse(answer.content)
+        token, seconds = _text(_get(body, "access_token")), _amount(_get(body, "expires_in"))
+        if token is None:
+            log.error("no access token from Daraja: HTTP %s", answer.status_code)
+            raise _NoToken
+        return token, float(seconds or 3599)
+
+
+def _read_push_answer(answer: Answer) -> PushOutcome:
+    body = _parse(answer.body)
+    error_code = _error_code(answer.body)
+    if error_code is not None:
+        return Refused(error_code) if error_code in _REFUSALS else Unknown(error_code)
+    response_code = _text(_get(body, "ResponseCode"))
+    if response_code is not None and response_code != _SUCCESS:
+        return Refused(response_code)
+    merchant, checkout = _text(_get(body, "MerchantRequestID")), _text(_get(body, "CheckoutRequestID"))
+    if response_code is None or merchant is None or checkout is None:
+        return Unknown(f"unreadable answer, HTTP {answer.status}")
+    return Accepted(merchant_request_id=merchant, checkout_request_id=checkout)
+
+
+def _error_code(body: bytes) -> str | None:
+    """The code of Daraja's error envelope, which comes with any status, 200 included."""
+    return _text(_get(_parse(body), "errorCode"))
+
+
+def _never_sent(error: requests.RequestException) -> bool:
+    """Whether the connection was never made, so that nothing can have reached Daraja."""
+    if isinstance(error, requests.ConnectTimeout):
+        return True
+    reason = getattr(error.args[0] if error.args else None, "reason", None)
+    return isinstance(error, requests.ConnectionError) and type(reason).__name__ in (
+        "NewConnectionError",
+        "NameResolutionError",
+    )
+
+
+def east_africa_stamp(instant: datetime) -> str:
+    """`YYYYMMDDHHmmss` in Nairobi, whatever zone the server lives in."""
+    return instant.astimezone(clock.NAIROBI).strftime("%Y%m%d%H%M%S")
+
+
+#: The running app's client.
+daraja: Daraja = LocalProxy(lambda: current_app.extensions["daraja"])  # type: ignore[assignment]

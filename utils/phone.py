@@ -1,0 +1,30 @@
+"""Kenyan mobile numbers. One form inside Ticksy: `2547XXXXXXXX` or `2541XXXXXXXX`."""
+
+from __future__ import annotations
+
+import re
+
+import phonenumbers
+
+#: What Daraja takes as PartyA (M-PESA Express).
+_STORED = re.compile(r"^254[17]\d{8}$")
+
+
+def parse(text: str) -> str:
+    """The stored form of `0712…`, `712…`, `+254 712 …` or `254712…`. Raises ValueError on anything else."""
+    digits = text.strip()
+    if digits.startswith("254"):
+        digits = "+" + digits
+    try:
+        number = phonenumbers.parse(digits, "KE")
+    except phonenumbers.NumberParseException:
+        number = None
+    stored = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)[1:] if number else ""
+    if number is None or number.extension or not phonenumbers.is_valid_number(number) or not _STORED.match(stored):
+        raise ValueError("Please give a Kenyan mobile number such as 0712 345 678.")
+    return stored
+
+
+def mask(phone: str) -> str:
+    """`254712***678`: enough to recognise one's own number, not enough to call it."""
+    return f"{phone[:6]}***{phone[-3:]}"

@@ -1,0 +1,79 @@
+"""Passwords, secrets and codes."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+
+from flask import current_app
+from flask_bcrypt import Bcrypt
+from zxcvbn import zxcvbn
+
+#: bcrypt reads 72 bytes; with BCRYPT_HANDLE_LONG_PASSWORDS it is given a SHA-256 digest instead.
+bcrypt = Bcrypt()
+
+#: Crockford's base32: no I, L, O, U, so that a code survives being read out or typed.
+CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_CONFUSED = str.maketrans("ILO", "110")
+
+MIN_PASSWORD, MAX_PASSWORD = 8, 128
+#: zxcvbn's estimate of the guesses needed, as a power of ten; below it are the words of every cracking list.
+_MIN_GUESSES_LOG10 = 6
+_ZXCVBN_READS = 72
+
+
+def hash_password(password: str) -> str:
+    return str(bcrypt.generate_password_hash(password).decode())
+
+
+def password_matches(password: str, password_hash: str | None) -> bool:
+    """Takes as long without a hash as with one, so that the time tells nobody which accounts exist."""
+    if password_hash is None:
+        bcrypt.check_password_hash(_decoy(), password)
+        return False
+    return bool(bcrypt.check_password_hash(password_hash, password))
+
+
+def _decoy() -> str:
+    """A hash of a password nobody has, made once a process at the running app's cost."""
+    decoy: str | None = current_app.extensions.get("ticksy_decoy_hash")
+    if decoy is None:
+        decoy = current_app.extensions["ticksy_decoy_hash"] = hash_password(secrets.token_urlsafe())
+    return decoy
+
+
+def check_password(password: str, *, known: list[str]) -> None:
+    """Raise ValueError with a sentence when a password is too easy.
+
+    `known` are words an attacker would try first: the owner's names, address, number.
+    """
+    if len(password) < MIN_PASSWORD:
+        raise ValueError(f"Please choose a password of at least {MIN_PASSWORD} characters.")
+    if len(password) > MAX_PASSWORD:
+        raise ValueError(f"Please choose a password of at most {MAX_PASSWORD} characters.")
+    guesses = zxcvbn(password[:_ZXCVBN_READS], user_inputs=[word for word in known if word])["guesses_log10"]
+    if guesses < _MIN_GUESSES_LOG10:
+        raise ValueError("This password is too easy to guess. Please choose another one.")
+
+
+def new_secret() -> str:
+    """128 random bits as 32 lower-case hex digits: safe in any URL, whatever a gateway does to its case."""
+    return secrets.token_hex(16)
+
+
+def hash_secret(secret: str) -> bytes:
+    """What is kept of a secret that only has to be recognised. It is random, so no salt is needed."""
+    return hashlib.sha256(secret.encode()).digest()
+
+
+def new_code(length: int, *, group: int = 0) -> str:
+    """`length` random Crockford characters (5 bits each), with a dash after every `group`."""
+    text = "".join(secrets.choice(CROCKFORD) for _ in range(length))
+    if not group:
+        return text
+    return "-".join(text[start : start + group] for start in range(0, length, group))
+
+
+def normalise_code(typed: str) -> str:
+    """What was meant by a typed code: case, blanks, dashes and look-alike letters are forgiven."""
+    return "".join(char for char in typed.upper().translate(_CONFUSED) if char in CROCKFORD)

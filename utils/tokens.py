@@ -1,0 +1,30 @@
+"""Access tokens: who a request speaks for, signed."""
+
+from __future__ import annotations
+
+from flask_jwt_extended import JWTManager, create_access_token, get_jwt_identity, verify_jwt_in_request
+from flask_jwt_extended.exceptions import JWTExtendedException, NoAuthorizationError
+from jwt import ExpiredSignatureError, PyJWTError
+
+from utils.errors import Unauthenticated
+
+jwt = JWTManager()
+
+
+def issue(user_id: int) -> str:
+    """A token that lasts ACCESS_TOKEN_MINUTES."""
+    return str(create_access_token(identity=str(user_id)))
+
+
+def read() -> int | None:
+    """The user id in the request's bearer token; None when there is none. Raises Unauthenticated for a bad one."""
+    try:
+        verify_jwt_in_request(optional=True)
+        identity = get_jwt_identity()
+        return None if identity is None else int(identity)
+    except NoAuthorizationError:
+        return None
+    except ExpiredSignatureError:
+        raise Unauthenticated("Your session has ended. Please log in again.", code="token_expired") from None
+    except (JWTExtendedException, PyJWTError, ValueError):
+        raise Unauthenticated("This access token is not valid. Please log in again.", code="token_invalid") from None
