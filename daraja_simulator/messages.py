@@ -1,0 +1,96 @@
+"""What Daraja says, in its own shapes."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from daraja_simulator.prompts import Prompt, request_id
+from daraja_simulator.scenarios import PAID, QUERY_RESULTS, RESULTS, UNPUBLISHED_RESULT
+
+Json = dict[str, Any]
+
+
+class Refusal(Exception):
+    """Answered as Daraja's error envelope."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.body = {"requestId": request_id(), "errorCode": code, "errorMessage": message}
+
+
+def invalid(field: str) -> Refusal:
+    return Refusal(400, "400.002.02", f"Bad Request - Invalid {field}")
+
+
+def acceptance(prompt: Prompt) -> Json:
+    return {
+        "MerchantRequestID": prompt.merchant_request_id,
+        "CheckoutRequestID": prompt.checkout_request_id,
+        "ResponseCode": "0",
+        "ResponseDescription": "Success. Request accepted for processing",
+        "CustomerMessage": "Success. Request accepted for processing",
+    }
+
+
+def callback(prompt: Prompt) -> Json:
+    """The posted result. Its ResultCode is a number; only a success has metadata."""
+    assert prompt.result is not None
+    assert prompt.ended_at is not None
+    result: Json = {
+        "MerchantRequestID": prompt.merchant_request_id,
+        "CheckoutRequestID": prompt.checkout_request_id,
+        "ResultCode": prompt.result,
+        "ResultDesc": RESULTS.get(prompt.result, UNPUBLISHED_RESULT),
+    }
+    if prompt.result == PAID:
+        result["CallbackMetadata"] = {
+            "Item": [
+                {"Name": "Amount", "Value": float(prompt.amount)},
+                {"Name": "MpesaReceiptNumber", "Value": prompt.receipt},
+                # Without a Value, as in production.
+                {"Name": "Balance"},
+                {"Name": "TransactionDate", "Value": int(f"{prompt.ended_at:%Y%m%d%H%M%S}")},
+                {"Name": "PhoneNumber", "Value": int(prompt.phone)},
+            ]
+        }
+    return {"Body": {"stkCallback": result}}
+
+
+def query_answer(prompt: Prompt) -> Json:
+    """The answer about a prompt that has ended. Its ResultCode is text; it has no amount and no receipt."""
+    result = prompt.result if prompt.scenario.query_result is None else prompt.scenario.query_result
+    assert result is not None
+    return _query(prompt, str(result), QUERY_RESULTS.get(result, UNPUBLISHED_RESULT))
+
+
+def query_in_flight(prompt: Prompt, turn: int) -> tuple[int, Json]:
+    """HTTP status and body while there is no result: the three shapes that have been seen, taking turns."""
+    shape = turn % 3
+    if shape == 1:
+        return 200, _query(prompt, "4999", "The transaction is still under processing")
+    if shape == 2:
+        return 200, {"errorCode": "500.001.1001", "errorMessage": ""}
+    return 500, Refusal(500, "500.001.1001", "The transaction is being processed").body
+
+
+def _query(prompt: Prompt, code: str, text: str) -> Json:
+    return {
+        "ResponseCode": "0",
+        # Three times s: Safaricom's spelling.
+        "ResponseDescription": "The service request has been accepted successsfully",
+        "MerchantRequestID": prompt.merchant_request_id,
+        "CheckoutRequestID": prompt.checkout_request_id,
+        "ResultCode": code,
+        "ResultDesc": text,
+    }
+
+
+def read_object(body: bytes) -> Json | None:
+    """The JSON object in a request's body, or None."""
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
