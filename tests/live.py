@@ -1,0 +1,75 @@
+"""Ticksy as it runs in production: the server command and the worker, as processes of their own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import requests
+
+from config import ROOT
+from tests.support import free_port, wait_until
+
+
+@dataclass
+class Live:
+    """A running server, with or without a worker."""
+
+    url: str
+    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def stop(self) -> None:
+        for process in self.processes:
+            process.send_signal(signal.SIGTERM)
+        for process in self.processes:
+            try:
+                process.wait(10)
+            finally:
+                _kill_group(process)
+
+
+def _kill_group(process: subprocess.Popen[bytes]) -> None:
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
+def start(environment: Mapping[str, str], *, has_worker: bool = True) -> Live:
+    """Serve on a free port and wait until it is ready. `environment` adds to a testing one."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("MPESA", "FLASK", "SIM"))}
+    full = inherited | {
+        "FLASK_ENV": "testing",
+        "FLASK_SKIP_DOTENV": "1",
+        "FLASK_APP": "app",
+        "PORT": str(port),
+        "PUBLIC_URL": url,
+        "SECRET_KEY": "only-for-tests-0123456789-abcdefghij",
+        "BCRYPT_ROUNDS": "4",
+        "LOG_LEVEL": "WARNING",
+        **environment,
+    }
+    live = Live(url)
+    for command in ["serve", "worker"] if has_worker else ["serve"]:
+        live.processes.append(
+            subprocess.Popen([sys.executable, "-m", "flask", command], cwd=ROOT, env=full, start_new_session=True)
+        )
+    try:
+        wait_until(lambda: _is_ready(url), seconds=30)
+    except BaseException:
+        live.stop()
+        raise
+    return live
+
+
+def _is_ready(url: str) -> bool:
+    try:
+        return requests.get(url + "/ready", timeout=5).ok
+    except requests.ConnectionError:
+        return False
