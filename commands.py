@@ -10,6 +10,7 @@ import threading
 
 import click
 from flask import Flask, current_app
+from flask.cli import with_appcontext
 from pydantic import TypeAdapter, ValidationError
 
 import seed as demo
@@ -27,6 +28,7 @@ def register(app: Flask) -> None:
 
 
 @click.command()
+@with_appcontext
 def serve() -> None:
     """Serve the API, with the server of production."""
     host = "127.0.0.1" if settings.is_local else "0.0.0.0"  # noqa: S104  # production sits behind a proxy
@@ -34,11 +36,14 @@ def serve() -> None:
     command += ["--host", host, "--port", str(settings.PORT), "--no-ws", "--respawn-failed-workers"]
     command += ["--workers", str(settings.WEB_WORKERS), "--blocking-threads", str(settings.WEB_THREADS)]
     command += ["--backpressure", str(settings.WEB_THREADS * 4), "--log-level", "error"]
+    # A worker that is told to stop while it starts does not hear it, and would be waited for without end.
+    command += ["--workers-kill-timeout", str(settings.STOP_SECONDS)]
     sys.stdout.flush()
     os.execv(sys.executable, command)  # noqa: S606  # becomes the server, so that signals reach it
 
 
 @click.command()
+@with_appcontext
 def worker() -> None:
     """Settle, ask and tidy up in the background until stopped."""
     stop = threading.Event()
@@ -49,6 +54,7 @@ def worker() -> None:
 
 
 @click.command()
+@with_appcontext
 @click.option("--email", required=True)
 @click.option("--phone", required=True)
 @click.option("--first-name", required=True)
@@ -67,6 +73,7 @@ def create_admin(**given: str) -> None:
 
 
 @click.command()
+@with_appcontext
 @click.option("--if-empty", is_flag=True, help="Do nothing when there are accounts already.")
 def seed(if_empty: bool) -> None:
     """Fill an empty database with demo data. Development and testing only."""

@@ -7,6 +7,7 @@ address must be HTTPS; nothing relaxes that.
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
@@ -66,7 +67,7 @@ class Settings(BaseModel):
     #: development (loopback only, simulator) | testing | staging (Safaricom's sandbox) | production
     FLASK_ENV: Literal["development", "testing", "staging", "production"] = "production"
     #: Empty in development: an embedded PostgreSQL under instance/.
-    DATABASE_URL: str = ""
+    DATABASE_URL: str = Field("", repr=False)
     #: Signs tokens. At least 32 characters; in development made at random and kept under instance/.
     SECRET_KEY: str = Field("", repr=False)
     #: The only source of absolute addresses.
@@ -110,6 +111,8 @@ class Settings(BaseModel):
     WEB_WORKERS: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1)
     #: Requests one worker serves at once. A push waits on Safaricom for seconds, so this is many.
     WEB_THREADS: int = Field(128, ge=1)
+    #: How long a server that is told to stop waits for the requests under way; a push may take 25.
+    STOP_SECONDS: int = Field(30, ge=1, le=300)
     #: Database connections of one process.
     DATABASE_POOL: int = Field(16, ge=2)
     LOG_LEVEL: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
@@ -123,14 +126,16 @@ class Settings(BaseModel):
 def load(environ: Mapping[str, str] | None = None) -> Settings:
     """Read and check the settings. Raises ConfigurationError naming all that is wrong with them."""
     given = {name: value for name, value in (os.environ if environ is None else environ).items() if value.strip()}
+    unreadable: dict[str, str] = {}
     try:
         read = Settings.model_validate(given)
     except ValidationError as error:
-        faults = [f"{fault['loc'][0]}: {fault['msg'].lower()}" for fault in error.errors()]
-        raise ConfigurationError(faults) from None
-    # A second reading with what depends on other settings filled in, so that Settings stays immutable.
+        unreadable = {str(fault["loc"][0]): fault["msg"].lower() for fault in error.errors()}
+        # Go on with the rest, to name every fault at once.
+        read = Settings.model_validate({name: value for name, value in given.items() if name not in unreadable})
+    # What depends on other settings is filled in on a copy, so that Settings stays immutable.
     settings = read.model_copy(update=_derived(read))
-    faults = list(_faults(settings))
+    faults = [f"{name}: {what}" for name, what in unreadable.items()] + _faults(settings)
     if faults:
         raise ConfigurationError(faults)
     return settings
@@ -160,7 +165,7 @@ def _faults(settings: Settings) -> list[str]:
     faults += [f"CORS_ORIGINS: {origin} is not an origin" for origin in settings.CORS_ORIGINS if not _is_origin(origin)]
     if settings.DATABASE_URL and not settings.DATABASE_URL.startswith("postgresql+psycopg2://"):
         faults.append("DATABASE_URL must be a PostgreSQL address")
-    if not settings.MPESA_SHORTCODE.isdecimal() or not 5 <= len(settings.MPESA_SHORTCODE) <= 7:
+    if settings.MPESA_SHORTCODE and not re.fullmatch(r"[0-9]{5,7}", settings.MPESA_SHORTCODE):
         faults.append("MPESA_SHORTCODE must be five to seven digits")
     if settings.is_local:
         return faults + _faults_where_nothing_is_real(settings)
