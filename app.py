@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import atexit
+from collections.abc import Callable
+from typing import Any
 
 import flask_restful
 from flask import Flask
@@ -26,8 +28,8 @@ LOCK_TIMEOUT_MS, STATEMENT_TIMEOUT_MS = 5_000, 30_000
 class Api(flask_restful.Api):
     """Leaves errors to the app's own handlers, which Flask-RESTful otherwise overrides outside of tests."""
 
-    def handle_error(self, error: Exception) -> None:
-        raise error
+    def error_router(self, original_handler: Callable[[Exception], Any], error: Exception) -> Any:
+        return original_handler(error)
 
 
 def create_app(settings: config.Settings | None = None) -> Flask:

@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from flask import current_app
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -180,7 +180,7 @@ def _faults_where_nothing_is_real(settings: Settings) -> list[str]:
     return [
         f"{name} must be on this machine in {settings.FLASK_ENV} (for Safaricom's sandbox use FLASK_ENV=staging)"
         for name in ("MPESA_BASE_URL", "CALLBACK_URL")
-        if urlsplit(getattr(settings, name)).hostname not in _LOOPBACK
+        if _parts(getattr(settings, name)).hostname not in _LOOPBACK
     ]
 
 
@@ -200,16 +200,24 @@ def _faults_where_money_is_real(settings: Settings) -> list[str]:
             faults.append(f"{name} is the simulator's, which everybody knows")
     for name in ("PUBLIC_URL", "CALLBACK_URL"):
         address = getattr(settings, name)
-        if urlsplit(address).scheme != "https":
+        if _parts(address).scheme != "https":
             faults.append(f"{name} must be an https:// address" if address else f"{name} is missing")
     faults += [f"CORS_ORIGINS: {one} must be https" for one in settings.CORS_ORIGINS if not one.startswith("https:")]
-    if settings.CALLBACK_URL and urlsplit(settings.CALLBACK_URL).path != CALLBACK_PATH:
+    if settings.CALLBACK_URL and _parts(settings.CALLBACK_URL).path != CALLBACK_PATH:
         faults.append(f"CALLBACK_URL must end in {CALLBACK_PATH}")
     if settings.CALLBACK_URL.lower() != settings.CALLBACK_URL:
         faults.append("CALLBACK_URL must be in lower case")
     if DARAJA[settings.FLASK_ENV] != settings.MPESA_BASE_URL:
         faults.append(f"MPESA_BASE_URL must be {DARAJA[settings.FLASK_ENV]} in {settings.FLASK_ENV}")
     return faults
+
+
+def _parts(address: str) -> SplitResult:
+    """The address in parts; all of them empty where it cannot be split, which `_broken` tells."""
+    try:
+        return urlsplit(address)
+    except ValueError:
+        return urlsplit("")
 
 
 def _broken(address: str) -> bool:

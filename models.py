@@ -201,6 +201,16 @@ class User(Model):
 # ── Catalogue ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+#: What stands between words, as a regular expression that Python and PostgreSQL read alike: punctuation and symbols.
+#: PostgreSQL's own parser would make one word of "Node.js", of "24/7", and of words around a long dash.
+BETWEEN_WORDS = "[!-/:-@[-`{-\u00bf\u2000-\u2bff\u3000-\u303f\U0001f000-\U0001faff]+"
+#: Written as PostgreSQL prints it back, so that Alembic sees no difference.
+_WORDS = (
+    "regexp_replace(((((((title || ' '::text) || COALESCE(tags, ''::text)) || ' '::text) || location) || ' '::text)"
+    f" || description), '{BETWEEN_WORDS}'::text, ' '::text, 'g'::text)"
+)
+
+
 class Event(Model):
     """Something to go to. Written by its organizer; its status also by admins."""
 
@@ -227,14 +237,10 @@ class Event(Model):
     created_at: Mapped[datetime] = mapped_column(default=clock.now)
     updated_at: Mapped[datetime] = mapped_column(default=clock.now, onupdate=clock.now)
 
-    #: Written as PostgreSQL prints it back, so that Alembic sees no difference.
     search_words: Mapped[Any] = mapped_column(
         TSVECTOR,
         Computed(
-            "(((setweight(to_tsvector('english'::regconfig, title), 'A'::\"char\")"
-            " || setweight(to_tsvector('english'::regconfig, COALESCE(tags, ''::text)), 'B'::\"char\"))"
-            " || setweight(to_tsvector('english'::regconfig, location), 'B'::\"char\"))"
-            " || setweight(to_tsvector('english'::regconfig, description), 'C'::\"char\"))",
+            f"(to_tsvector('english'::regconfig, {_WORDS}) || to_tsvector('simple'::regconfig, {_WORDS}))",
             persisted=True,
         ),
         deferred=True,

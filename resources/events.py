@@ -44,11 +44,11 @@ class EventList(Resource):
 
 
 class EventDetail(Resource):
-    @endpoint(access=PUBLIC, returns=EventOut)
-    def get(self, actor: User | None, event_id: int) -> Event | OwnEvent:
+    @endpoint(access=PUBLIC, returns=OwnEvent | EventOut)
+    def get(self, actor: User | None, event_id: int) -> OwnEvent | EventOut:
         """One event; its organizer and admins also see why it was rejected."""
         event = events.get_event(actor=actor, event_id=event_id)
-        return OwnEvent.model_validate(event) if event.is_run_by(actor) else event
+        return (OwnEvent if event.is_run_by(actor) else EventOut).model_validate(event)
 
     @endpoint(access=ORGANIZERS, body=EventChanges, returns=EventSaved, takes_image=True)
     def put(self, actor: User, event_id: int, body: EventChanges) -> Event:

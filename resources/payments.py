@@ -9,7 +9,7 @@ from resources.base import PUBLIC, Resource, endpoint
 from schemas.orders import PollOut, PollPending, PollResult
 from schemas.payments import Acknowledgement
 from services import booking, settlement
-from utils import background
+from utils import background, http
 from utils.mpesa import ACKNOWLEDGEMENT
 
 #: Ten times what Safaricom has ever been seen to send.
@@ -32,9 +32,7 @@ class Callback(Resource):
     @endpoint(access=PUBLIC, returns=Acknowledgement, max_bytes=_CALLBACK_MAX_BYTES)
     def post(self, _actor: User | None, token: str) -> dict[str, object]:
         """Safaricom's word on one prompt, at an address only it was told."""
-        message_id = settlement.receive_callback(
-            token=token, body=request.get_data(), remote_address=request.remote_addr
-        )
+        message_id = settlement.receive_callback(token=token, body=http.read_body(), remote_address=request.remote_addr)
         background.run(settlement.settle_message, message_id)
         return ACKNOWLEDGEMENT
 
@@ -43,7 +41,7 @@ class Hint(Resource):
     @endpoint(access=PUBLIC, returns=Acknowledgement, max_bytes=_CALLBACK_MAX_BYTES)
     def post(self, _actor: User | None) -> dict[str, object]:
         """A result at the public address: anybody may have sent it, so it only makes us ask M-PESA ourselves."""
-        message_id = settlement.receive_hint(body=request.get_data(), remote_address=request.remote_addr)
+        message_id = settlement.receive_hint(body=http.read_body(), remote_address=request.remote_addr)
         if message_id is not None:
             background.run(settlement.settle_message, message_id)
         return ACKNOWLEDGEMENT

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
+from pydantic_core import PydanticCustomError
 
 from models import User
-from schemas.common import Answer, Changes, Email, Name, Phone, Request, Text, When, Word
+from schemas.common import Answer, Changes, Email, Name, Phone, Request, Text, When, Word, parse_email
 
 #: Any characters at all: a password is never stored or shown, only hashed.
 _Password = Annotated[str, StringConstraints(min_length=1, max_length=1_000)]
@@ -25,8 +26,16 @@ class SignUp(NewAdmin):
     role: Literal["attendee", "organizer"] = "attendee"
 
 
+def _as_signed_up(text: str) -> str:
+    """What is no address is not refused: it is nobody's, like any wrong one."""
+    try:
+        return parse_email(text)
+    except PydanticCustomError:
+        return text
+
+
 class LogIn(Request):
-    email: Annotated[Text, StringConstraints(to_lower=True, max_length=254)]
+    email: Annotated[Text, Field(max_length=254), AfterValidator(_as_signed_up)]
     password: _Password
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import datetime
 from enum import Enum
@@ -55,10 +56,18 @@ def sentence_of(parse: Callable[[str], str]) -> Callable[[str], str]:
 # ── In ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+#: Control characters but for tabs and line ends, and halves of surrogate pairs.
+_UNSTORABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+#: Stands where bytes of a form were no UTF-8.
+_DAMAGED = "\ufffd"
+
+
 def _storable(text: str) -> str:
     """PostgreSQL keeps no NUL; the other control characters have no business in a name either, line ends apart."""
-    if any((ord(char) < 32 and char not in "\t\n\r") or 0xD800 <= ord(char) <= 0xDFFF for char in text):
+    if _UNSTORABLE.search(text):
         raise _refuse("Please remove the control characters.")
+    if _DAMAGED in text:
+        raise _refuse("This text is damaged: please send it in UTF-8.")
     return text
 
 
@@ -89,7 +98,8 @@ def _utc(moment: datetime) -> datetime:
     return clock.to_utc(moment)
 
 
-def _email(text: str) -> str:
+def parse_email(text: str) -> str:
+    """The one form of an address: lower case, its domain in ASCII."""
     try:
         validated = validate_email(text, check_deliverability=False, allow_smtputf8=False)
     except EmailNotValidError:
@@ -104,7 +114,7 @@ Label = Annotated[Text, Field(max_length=60)]
 Line = Annotated[Text, Field(max_length=300)]
 Note = Annotated[Text, Field(max_length=2_000)]
 Prose = Annotated[Text, Field(max_length=20_000)]
-Email = Annotated[str, StringConstraints(max_length=254), AfterValidator(_email)]
+Email = Annotated[str, StringConstraints(strip_whitespace=True, max_length=254), AfterValidator(parse_email)]
 Phone = Annotated[str, StringConstraints(max_length=30), AfterValidator(sentence_of(phones.parse))]
 Whole = Annotated[int, BeforeValidator(_whole)]
 RowId = Annotated[Whole, Field(ge=1, le=2**63 - 1)]

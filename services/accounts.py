@@ -11,10 +11,17 @@ from utils.database import db, transaction, violated
 from utils.errors import Conflict, Invalid, NotFound, Unauthenticated
 from utils.security import check_password, hash_password, password_matches
 
-_TAKEN = {
-    "users_email_key": Conflict("There is an account with this e-mail address already.", code="email_taken"),
-    "users_phone_key": Conflict("There is an account with this phone number already.", code="phone_taken"),
-}
+
+class EmailTaken(Conflict):
+    code, message = "email_taken", "There is an account with this e-mail address already."
+
+
+class PhoneTaken(Conflict):
+    code, message = "phone_taken", "There is an account with this phone number already."
+
+
+#: Classes, not instances: one exception raised again and again would keep every traceback, passwords and all.
+_TAKEN: dict[str | None, type[Conflict]] = {"users_email_key": EmailTaken, "users_phone_key": PhoneTaken}
 
 
 class AccountBanned(Unauthenticated):
@@ -50,8 +57,8 @@ def sign_up(*, first_name: str, last_name: str, email: str, phone: str, password
 
 def log_in(*, email: str, password: str) -> User:
     """The account with this address and password. Raises Unauthenticated, AccountBanned."""
-    user = db.session.scalar(select(User).where(User.email == email))
-    db.session.rollback()  # hashing takes a while: let somebody else have the connection
+    with transaction() as session:  # hashing takes a while: let somebody else have the connection
+        user = session.scalar(select(User).where(User.email == email))
     if not password_matches(password, user.password_hash if user else None) or user is None:
         raise Unauthenticated("The e-mail address or the password is wrong.", code="wrong_credentials")
     if user.status is AccountStatus.BANNED:
@@ -92,4 +99,5 @@ def update_profile(*, actor: User, changes: dict[str, str]) -> User:
 
 
 def _taken(error: IntegrityError) -> Exception:
-    return _TAKEN.get(violated(error) or "", error)
+    taken = _TAKEN.get(violated(error))
+    return taken() if taken else error

@@ -6,13 +6,14 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
+from functools import reduce
 from typing import Any
 
-from sqlalchemy import Select, func, select, update
+from sqlalchemy import ColumnElement, Select, case, func, select, update
 from sqlalchemy.orm import immediateload, joinedload, selectinload, with_expression
 
 from config import settings
-from models import Event, EventStatus, Order, OrderItem, OrderStatus, TicketType, User
+from models import BETWEEN_WORDS, Event, EventStatus, Order, OrderItem, OrderStatus, TicketType, User
 from services import admission, audit, stock
 from utils import clock, images
 from utils.database import db, transaction
@@ -21,6 +22,9 @@ from utils.errors import Conflict, Invalid, NotFound
 #: Changes the public need not be protected from: labels, and an event that ends at another time than announced.
 #: Any other change of an approved event has an admin look at it again.
 HARMLESS = frozenset({"category", "tags", "ends_at"})
+
+#: Words of a search that are looked at.
+_MOST_WORDS = 20
 
 
 class Sort(Enum):
@@ -49,7 +53,7 @@ def search_events(search: Search) -> Select[tuple[Event]]:
     """Approved events that are not over."""
     query = _with_tickets().where(Event.status == EventStatus.APPROVED, Event.ends_at > clock.now())
     if search.words is not None:
-        query = query.where(Event.search_words.bool_op("@@")(func.to_tsquery("english", _prefixes(search.words))))
+        query = query.where(_has_words(search.words))
     if search.category is not None:
         query = query.where(func.lower(Event.category) == search.category.lower())
     if search.location is not None:
@@ -72,9 +76,22 @@ def search_events(search: Search) -> Select[tuple[Event]]:
             return query.order_by(lowest.asc().nulls_last(), Event.starts_at, Event.id)
 
 
-def _prefixes(words: str) -> str:
-    """A tsquery for all the words, the beginnings of words included: people search while they type."""
-    return " & ".join(f"{word}:*" for word in re.findall(r"\w+", words))
+def _has_words(text: str) -> ColumnElement[bool]:
+    """Whether an event has every word of the text as a stem or a beginning: people search while they type.
+
+    Words too common to have a stem are passed over unless there is no other, or the event has them all.
+    """
+    words = [f"{word}:*" for word in re.sub(BETWEEN_WORDS, " ", text).split()[:_MOST_WORDS]]
+    query: ColumnElement[Any] = func.to_tsquery("simple", " & ".join(words))
+    if words:
+        query = func.tsquery_or(query, reduce(func.tsquery_and, map(_stem_or_beginning, words)))
+    return Event.search_words.bool_op("@@")(query)
+
+
+def _stem_or_beginning(word: str) -> ColumnElement[Any]:
+    """SQL: nothing for a word without a stem. A tsquery of nothing drops out of those it is joined with."""
+    stem = func.to_tsquery("english", word)
+    return case((func.numnode(stem) > 0, func.tsquery_or(stem, func.to_tsquery("simple", word))), else_=stem)
 
 
 def list_my_events(*, actor: User) -> Select[tuple[Event]]:

@@ -20,6 +20,7 @@ from utils.mpesa import FAILURES, Outcome, Report
 
 #: Ten capital letters and digits, on every receipt Safaricom has published.
 _RECEIPT = re.compile(r"^[A-Z0-9]{10}$")
+FOREIGN_IDS = "the ids are those of another payment"
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,11 @@ class Fail:
 
     code: str
     text: str
+
+
+@dataclass(frozen=True)
+class StayOver:
+    """M-PESA confirms, being asked, that the prompt ended without money: nothing is left to ask."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +85,7 @@ class Ignore:
     reason: str
 
 
-Verdict = Settle | AddReceipt | Fail | StayUnknown | Ask | Quarantine | Suspect | Ignore
+Verdict = Settle | AddReceipt | Fail | StayOver | StayUnknown | Ask | Quarantine | Suspect | Ignore
 
 
 def judge(payment: Payment, siblings: Sequence[Payment], channel: MessageChannel, report: Report) -> Verdict:
@@ -91,7 +97,7 @@ def judge(payment: Payment, siblings: Sequence[Payment], channel: MessageChannel
     if report.outcome is Outcome.UNREADABLE:
         return _ask_unless_paid(payment, "unreadable")
     if _is_foreign(payment, report):
-        return Suspect("the ids are those of another payment")
+        return Suspect(FOREIGN_IDS)
     if report.outcome is Outcome.PAID:
         return _judge_success(payment, siblings, channel, report)
     if payment.status is PaymentStatus.PAID:
@@ -99,7 +105,8 @@ def judge(payment: Payment, siblings: Sequence[Payment], channel: MessageChannel
     if report.outcome is Outcome.WAITING:
         return Ignore("still in progress")
     if payment.status in (PaymentStatus.FAILED, PaymentStatus.REFUSED):
-        return Ignore("over already")
+        is_confirmed = channel is MessageChannel.STK_QUERY and report.outcome is Outcome.FAILED
+        return StayOver() if is_confirmed else Ignore("over already")
     code = report.code or ""
     return Fail(code, FAILURES[code]) if report.outcome is Outcome.FAILED else StayUnknown(code)
 

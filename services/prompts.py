@@ -179,12 +179,13 @@ def query_due_payments() -> int:
             continue
         with transaction():
             message_id = settlement.store(payment_id, MessageChannel.STK_QUERY, answer.body, http_status=answer.status)
-        settlement.settle_message(message_id)
+        settlement.try_to_settle(message_id)
     return len(to_ask)
 
 
 def _next_query_at(payment: Payment) -> datetime | None:
-    if payment.status not in OPEN_PAYMENTS:
+    """Once there is a reason to ask, also about a prompt that seemed over, it is asked until M-PESA has answered."""
+    if payment.status in (PaymentStatus.PAID, PaymentStatus.QUARANTINED):
         return None
     pauses = settings.QUERY_PAUSES_SECONDS
     next_at = clock.ahead(seconds=pauses[min(payment.queries, len(pauses) - 1)])

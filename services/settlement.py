@@ -25,12 +25,14 @@ from models import (
 )
 from services import admission, audit, stock
 from services.judge import (
+    FOREIGN_IDS,
     AddReceipt,
     Ask,
     Fail,
     Ignore,
     Quarantine,
     Settle,
+    StayOver,
     StayUnknown,
     Suspect,
     Verdict,
@@ -114,8 +116,8 @@ def store(
 # ── Settling ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def settle_message(message_id: int) -> None:
-    """Judge one stored message and apply the verdict. Does nothing when somebody else has it, or had it."""
+def settle_message(message_id: int) -> bool:
+    """Judge one stored message and apply the verdict. False when somebody else has it, or had it."""
     with transaction() as session:
         message = session.scalar(
             select(MpesaMessage)
@@ -123,22 +125,23 @@ def settle_message(message_id: int) -> None:
             .with_for_update(skip_locked=True)
         )
         if message is None:
-            return
+            return False
         order_id = session.scalar(select(Payment.order_id).where(Payment.id == message.payment_id))
         order = lock_order(order_id or 0)
         payment = order.payment(message.payment_id)
         report = _read(message)
         verdict = judge(payment, order.payments, message.channel, report)
         if message.channel is not MessageChannel.STK_HINT and not isinstance(verdict, Suspect):
-            _learn_ids(payment, report)
+            verdict = _learn_ids(payment, report) or verdict
         verdict = _apply(verdict, order, payment, message)
         message.settled_at = clock.now()
         message.verdict = _in_words(verdict)
     log.info("message %s about payment %s: %s", message_id, payment.id, message.verdict)
+    return True
 
 
 def settle_waiting_messages() -> int:
-    """Settle what no process has got round to; returns how many there were."""
+    """Settle what no process has got round to; returns how many were. One that cannot be holds up no other."""
     waiting = db.session.scalars(
         select(MpesaMessage.id)
         .where(MpesaMessage.settled_at.is_(None))
@@ -146,9 +149,16 @@ def settle_waiting_messages() -> int:
         .limit(_MESSAGES_AT_ONCE)
     ).all()
     db.session.rollback()
-    for message_id in waiting:
-        settle_message(message_id)
-    return len(waiting)
+    return sum(try_to_settle(message_id) for message_id in waiting)
+
+
+def try_to_settle(message_id: int) -> bool:
+    """`settle_message` for one of many: what it raises is logged, and the message waits for its next try."""
+    try:
+        return settle_message(message_id)
+    except Exception:  # the callback edge: the message stays, its next try is the worker's next look
+        log.exception("message %s could not be settled", message_id)
+        return False
 
 
 def lock_order(order_id: int) -> Order:
@@ -175,14 +185,21 @@ def _read(message: MpesaMessage) -> Report:
     return mpesa.read_callback(message.body)
 
 
-def _learn_ids(payment: Payment, report: Report) -> None:
-    """A message that came to the payment's own address tells its ids, if the push's answer was lost."""
+def _learn_ids(payment: Payment, report: Report) -> Suspect | None:
+    """A message that came to the payment's own address tells its ids, if the push's answer was lost.
+
+    From then on Daraja can be asked about it. Ids that belong to another payment make the message suspect.
+    """
     checkout_request_id = report.checkout_request_id
-    if payment.checkout_request_id is None and checkout_request_id is not None:
-        taken = select(Payment.id).where(Payment.checkout_request_id == checkout_request_id)
-        if db.session.scalar(taken) is None:
-            payment.checkout_request_id = checkout_request_id
-            payment.merchant_request_id = payment.merchant_request_id or report.merchant_request_id
+    if payment.checkout_request_id is not None or checkout_request_id is None:
+        return None
+    if db.session.scalar(select(Payment.id).where(Payment.checkout_request_id == checkout_request_id)):
+        return Suspect(FOREIGN_IDS)
+    payment.checkout_request_id = checkout_request_id
+    payment.merchant_request_id = payment.merchant_request_id or report.merchant_request_id
+    if payment.status in OPEN_PAYMENTS:
+        payment.next_query_at = clock.ahead(seconds=settings.QUERY_PAUSES_SECONDS[0])
+    return None
 
 
 def _apply(verdict: Verdict, order: Order, payment: Payment, message: MpesaMessage) -> Verdict:
@@ -211,6 +228,8 @@ def _apply(verdict: Verdict, order: Order, payment: Payment, message: MpesaMessa
             _ask_now(payment, message)
         case Ask():
             _ask_now(payment, message)
+        case StayOver():
+            payment.next_query_at = None
         case AddReceipt() | Ignore():
             pass
     return verdict
@@ -271,6 +290,8 @@ def _turn_into_tickets(order: Order, *, received_at: datetime) -> str | None:
 
 
 def _refuse_late_money(order: Order) -> str | None:
+    if order.event.status is EventStatus.CANCELLED:  # first, since that has cancelled its orders as well
+        return "event_cancelled"
     if order.status is OrderStatus.CANCELLED:
         return "order_cancelled"
     if order.event.status is not EventStatus.APPROVED:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from contextlib import nullcontext
 
 from sqlalchemy import ScalarSelect, func, select, update
 
@@ -107,8 +106,9 @@ def expire_ended_orders(*, of_types: Iterable[int] | None = None) -> Counter[int
 
 def _take(wanted: Mapping[int, int], column: str) -> None:
     try:
-        # Several types: a savepoint, so that failing on the second lets go of the first before orders are locked.
-        with db.session.begin_nested() if len(wanted) > 1 else nullcontext():
+        # A savepoint, so that failing lets go of every row before orders are locked: of those moved already, and of
+        # the one that was waited for in vain, which PostgreSQL keeps locked although it was not changed.
+        with db.session.begin_nested():
             _move_all(wanted, column, freed={})
     except _NoRoom:
         freed = expire_ended_orders(of_types=wanted)

@@ -12,14 +12,25 @@ from sqlalchemy.orm import joinedload, with_expression
 from models import Event, EventStatus, OrderItem, TicketType, User
 from services import audit, events, stock
 from utils.database import db, transaction, violated
-from utils.errors import Conflict, Invalid, NotFound
+from utils.errors import Conflict, Invalid, NotFound, TicksyError
 
-_BROKEN_RULES = {
-    "one_ticket_type_of_a_name": Conflict(
-        "This event has a ticket type of that name already.", code="ticket_type_exists"
-    ),
-    "order_limits_in_order": Invalid("The least per order must not be more than the most.", code="invalid"),
-    "sales_start_before_they_end": Invalid("Sales must start before they end.", code="invalid"),
+
+class TicketTypeExists(Conflict):
+    code, message = "ticket_type_exists", "This event has a ticket type of that name already."
+
+
+class LimitsOutOfOrder(Invalid):
+    message = "The least per order must not be more than the most."
+
+
+class SalesOutOfOrder(Invalid):
+    message = "Sales must start before they end."
+
+
+_BROKEN_RULES: dict[str | None, type[TicksyError]] = {
+    "one_ticket_type_of_a_name": TicketTypeExists,
+    "order_limits_in_order": LimitsOutOfOrder,
+    "sales_start_before_they_end": SalesOutOfOrder,
 }
 
 
@@ -115,4 +126,5 @@ def _get(event_id: int, ticket_type_id: int) -> TicketType:
 
 
 def _broken_rule(error: IntegrityError) -> Exception:
-    return _BROKEN_RULES.get(violated(error) or "", error)
+    broken = _BROKEN_RULES.get(violated(error))
+    return broken() if broken else error

@@ -5,8 +5,11 @@ from __future__ import annotations
 import itertools
 import json
 import socket
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -49,6 +52,29 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+@contextmanager
+def changed_settings(app: Flask, **changes: Any) -> Iterator[None]:
+    """The app with other settings within the block."""
+    before = app.extensions["settings"]
+    app.extensions["settings"] = before.model_copy(update=changes)
+    try:
+        yield
+    finally:
+        app.extensions["settings"] = before
+
+
+def together(*actions: Callable[[], Any]) -> list[Any]:
+    """What the actions return, each run in a thread of its own, all let go at the same moment."""
+    start = threading.Barrier(len(actions))
+
+    def run(action: Callable[[], Any]) -> Any:
+        start.wait(timeout=10)
+        return action()
+
+    with ThreadPoolExecutor(len(actions)) as pool:
+        return [future.result(timeout=30) for future in [pool.submit(run, action) for action in actions]]
 
 
 def bearer(app: Flask, user: User) -> dict[str, str]:
@@ -158,7 +184,8 @@ class Maker:
         """On sale for `event`."""
         facts = {"name": name, "price_kes": price, "quantity": quantity} | facts
         with self.app.app_context():
-            return ticket_types.add_ticket_type(actor=event.organizer, event_id=event.id, facts=facts)
+            organizer = db.session.get_one(User, event.organizer_id)
+            return ticket_types.add_ticket_type(actor=organizer, event_id=event.id, facts=facts)
 
     def on_sale(self, **facts: Any) -> TicketType:
         """A ticket type of a new, approved event."""
@@ -177,9 +204,13 @@ class Maker:
         """An order whose prompt was never sent, and the secret of its callback address ("" if it is free)."""
         buyer = buyer or self.attendee()
         ticket_type = ticket_type or self.on_sale()
+        return self.place(buyer, (ticket_type, quantity), phone=phone)
+
+    def place(self, buyer: User, *cart: tuple[TicketType, int], phone: str | None = None) -> tuple[Order, str]:
+        """As `order`, for several ticket types."""
         with self.app.app_context():
-            line = Line(ticket_type_id=ticket_type.id, quantity=quantity)
-            placed = booking.place_order(actor=buyer, phone=phone or buyer.phone, lines=[line])
+            lines = [Line(ticket_type_id=ticket_type.id, quantity=quantity) for ticket_type, quantity in cart]
+            placed = booking.place_order(actor=buyer, phone=phone or buyer.phone, lines=lines)
             token = placed.prompt.token if placed.prompt else ""
         return self.read_order(placed.order_id), token
 

@@ -8,13 +8,14 @@ import uuid
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from flask import Flask, Response, g, json, request
+from flask import Flask, Request, Response, g, json, request
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException
 from werkzeug.exceptions import NotFound as NoRoute
+from werkzeug.formparser import FormDataParser
 from werkzeug.routing import BaseConverter, IntegerConverter
 
 from utils import errors, logger
@@ -52,8 +53,19 @@ class SecretConverter(BaseConverter):
 class IdConverter(IntegerConverter):
     """`<id:event_id>`: an integer that fits a bigint; anything longer is no address of ours."""
 
+    regex = "[0-9]{1,19}"
+
     def __init__(self, url_map: Any) -> None:
         super().__init__(url_map, min=1, max=2**63 - 1)
+
+
+class StrictRequest(Request):
+    """Refuses a form that is broken; Flask would take it for an empty one."""
+
+    def make_form_data_parser(self) -> FormDataParser:
+        parser = super().make_form_data_parser()
+        parser.silent = False
+        return parser
 
 
 # ── Reading ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -65,8 +77,12 @@ def read(shape: type[_Shape]) -> _Shape:
     Raises Malformed, TooLarge, WrongType, Invalid.
     """
     if request.mimetype in ("multipart/form-data", "application/x-www-form-urlencoded"):
-        return check(shape, request.form.to_dict())
-    body = request.get_data()
+        try:
+            form = request.form.to_dict()
+        except ValueError:
+            raise errors.Malformed("The form is broken or cut off.") from None
+        return check(shape, form)
+    body = read_body()
     if not body:
         return check(shape, {})
     if request.mimetype != "application/json":
@@ -75,6 +91,15 @@ def read(shape: type[_Shape]) -> _Shape:
         return shape.model_validate_json(body)
     except ValidationError as error:
         raise _refusal(error) from None
+
+
+def read_body() -> bytes:
+    """The body as it came. Raises TooLarge."""
+    body = request.get_data()
+    # A body that comes in chunks of untold number is cut at the limit, not refused by Werkzeug.
+    if request.content_length is None and len(body) >= (request.max_content_length or 0):
+        raise errors.TooLarge
+    return body
 
 
 def read_file(name: str) -> bytes | None:
@@ -140,6 +165,8 @@ def answer_error(error: TicksyError) -> Response:
 
 def init_app(app: Flask) -> None:
     """Every error becomes `{"message", "code"}`; every request has an id, and a line in the log without secrets."""
+    app.request_class = StrictRequest
+    app.url_map.merge_slashes = False  # would redirect `//` to whatever the Host header says
     app.url_map.converters.update(id=IdConverter, secret=SecretConverter)
     app.register_error_handler(TicksyError, answer_error)
     app.register_error_handler(HTTPException, _answer_http_exception)
@@ -151,6 +178,9 @@ def init_app(app: Flask) -> None:
 
 
 def _answer_http_exception(error: HTTPException) -> Response:
+    original = getattr(error, "original_exception", None)
+    if isinstance(original, HTTPException):  # raised before there was an address, such as an impossible Host header
+        error = original
     status = error.code or 500
     if isinstance(error, NoRoute) and request.url_rule is not None:
         message = errors.NotFound.message
@@ -172,9 +202,7 @@ class _Ready(TicksyError):
 def _answer_database_error(error: Exception) -> Response:
     """Busy or away is 503; anything else is a bug."""
     code = getattr(getattr(error, "orig", None), "pgcode", None)
-    is_away = (
-        (isinstance(error, DBAPIError) and error.connection_invalidated) or type(error).__name__ == "OperationalError"
-    )
+    is_away = isinstance(error, OperationalError) or getattr(error, "connection_invalidated", False)
     if code in _BUSY or isinstance(error, PoolTimeout) or (code is None and is_away):
         log.warning("database busy or away: %s %s", type(error).__name__, code)
         return answer_error(errors.Unavailable(code="busy"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,11 @@ MAX_PIXELS = 50_000_000
 #: Longest side after re-encoding, in pixels.
 MAX_SIDE = 2_000
 _QUALITY = 85
+#: Pillow's decoders raise whatever they trip over.
+_TRIPPED = (
+    *(OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, EOFError),
+    *(struct.error, Image.DecompressionBombError),
+)
 
 
 class BadImage(Invalid):
@@ -49,16 +55,19 @@ def _reencode(data: bytes) -> bytes:
     """A WebP without metadata, upright, its first frame, at most MAX_SIDE long."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            # Broken metadata, which is thrown away, and sizes, which are checked here.
+            warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
                 if picture.width * picture.height > MAX_PIXELS:
                     raise BadImage("This picture has too many pixels. Please send a smaller one.")
                 picture.draft("RGB", (MAX_SIDE, MAX_SIDE))
                 upright = ImageOps.exif_transpose(picture)
                 upright.thumbnail((MAX_SIDE, MAX_SIDE))
+                if upright.mode == "I;16":
+                    # Pillow would cut sixteen bits off at 255, which makes them white.
+                    upright = upright.point(lambda level: level / 257).convert("L")
                 clean = upright.convert("RGBA" if upright.has_transparency_data else "RGB")
-    # Pillow's decoders raise whatever they trip over.
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning):
+    except _TRIPPED:
         raise BadImage from None
     clean.info.clear()
     encoded = io.BytesIO()

@@ -11,13 +11,14 @@ from contextvars import ContextVar
 request_id: ContextVar[str] = ContextVar("request_id", default="-")
 remote_address: ContextVar[str | None] = ContextVar("remote_address", default=None)
 
-_PHONE = re.compile(r"\b(254[17]\d{2}|0[17]\d{2})\d{3}(\d{3})\b")
-_SECRET = re.compile(r"\b[0-9a-f]{32}\b")
+# Not \b: a number may follow `%2B` or an underscore.
+_PHONE = re.compile(r"(?<!\d)(254[17]\d{2}|0[17]\d{2})\d{3}(\d{3})(?!\d)")
+_SECRET = re.compile(r"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])")
 
 
 def redact(text: str) -> str:
     """Mask what looks like a Kenyan phone number or one of our 128-bit secrets."""
-    return _SECRET.sub("<secret>", _PHONE.sub(r"\1***\2", text))
+    return _PHONE.sub(r"\1***\2", _SECRET.sub("<secret>", text))
 
 
 class _RedactingFormatter(logging.Formatter):
@@ -35,6 +36,4 @@ def configure(level: str) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
-    # Their INFO lines carry whole URLs, which for us means secrets.
-    for noisy in ("urllib3", "werkzeug", "alembic"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.getLogger("urllib3").setLevel(logging.WARNING)

@@ -278,6 +278,7 @@ class Daraja:
         self._http.mount(base_url, requests.adapters.HTTPAdapter(pool_maxsize=64, max_retries=0))
         self._token: str | None = None
         self._token_ends = 0.0
+        self._token_missed_at = 0.0
         self._token_lock = threading.Lock()
 
     def push(
@@ -301,10 +302,14 @@ class Daraja:
         pauses = list(self._throttle_pauses)
         is_token_fresh = False
         while True:
-            outcome = self._push_once(payload)
+            try:
+                token = self._access_token()
+            except _NoToken:
+                return Refused("no_token")
+            outcome = self._push_once(payload, token)
             refusal = _REFUSALS.get(outcome.code) if isinstance(outcome, Refused) else None
             if refusal is _Refusal.TOKEN and not is_token_fresh:
-                self._forget_token()
+                self._forget_token(token)
                 is_token_fresh = True
             elif refusal is _Refusal.THROTTLED and pauses:
                 self._sleep(pauses.pop(0))
@@ -316,20 +321,19 @@ class Daraja:
         payload = self._password() | {"CheckoutRequestID": checkout_request_id}
         for is_token_fresh in (False, True):
             try:
-                answer = self._post("/mpesa/stkpushquery/v1/query", payload)
+                token = self._access_token()
+                answer = self._post("/mpesa/stkpushquery/v1/query", payload, token)
             except (requests.RequestException, _NoToken) as error:
                 log.warning("query not answered: %s", type(error).__name__)
                 return None
             if is_token_fresh or _REFUSALS.get(_error_code(answer.body) or "") is not _Refusal.TOKEN:
                 break
-            self._forget_token()
+            self._forget_token(token)
         return answer
 
-    def _push_once(self, payload: dict[str, Any]) -> PushOutcome:
+    def _push_once(self, payload: dict[str, Any], token: str) -> PushOutcome:
         try:
-            answer = self._post("/mpesa/stkpush/v1/processrequest", payload)
-        except _NoToken:
-            return Refused("no_token")
+            answer = self._post("/mpesa/stkpush/v1/processrequest", payload, token)
         except requests.RequestException as error:
             if _never_sent(error):
                 return Refused("unreachable")
@@ -342,24 +346,36 @@ class Daraja:
         password = base64.b64encode(f"{self._shortcode}{self._passkey}{stamp}".encode()).decode()
         return {"BusinessShortCode": self._shortcode, "Password": password, "Timestamp": stamp}
 
-    def _post(self, path: str, payload: dict[str, Any]) -> Answer:
-        headers = {"Authorization": f"Bearer {self._access_token()}"}
+    def _post(self, path: str, payload: dict[str, Any], token: str) -> Answer:
+        headers = {"Authorization": f"Bearer {token}"}
         answer = self._http.post(
             self._base_url + path, json=payload, headers=headers, timeout=self._timeout, allow_redirects=False
         )
         return Answer(answer.status_code, answer.content)
 
     def _access_token(self) -> str:
-        """The cached token, or a new one, fetched by one thread while the others wait. Raises _NoToken."""
+        """The cached token, or a new one, fetched by one thread while the others wait for it, or fail with it.
+
+        Raises _NoToken.
+        """
+        asked_at = time.monotonic()
         with self._token_lock:
             if self._token is None or time.monotonic() >= self._token_ends:
-                self._token, seconds = self._fetch_token()
+                if asked_at < self._token_missed_at:
+                    raise _NoToken
+                try:
+                    self._token, seconds = self._fetch_token()
+                except _NoToken:
+                    self._token_missed_at = time.monotonic()
+                    raise
                 self._token_ends = time.monotonic() + seconds - min(60, seconds / 10)
             return self._token
 
-    def _forget_token(self) -> None:
+    def _forget_token(self, refused: str) -> None:
+        """Unless another thread has replaced it already: a new token may end the one before (portal, FAQ)."""
         with self._token_lock:
-            self._token = None
+            if self._token == refused:
+                self._token = None
 
     def _fetch_token(self) -> tuple[str, float]:
         try:

@@ -8,6 +8,9 @@ import phonenumbers
 
 #: What Daraja takes as PartyA (M-PESA Express).
 _STORED = re.compile(r"^254[17]\d{8}$")
+#: Digits and what people, and their address books, put between them. `phonenumbers` would also skip words around a
+#: number and read letters as the keys they are on.
+_TYPED = re.compile(r"[+\d\s().\u2010-\u2015\u200e\u200f\u202a-\u202e\u2066-\u2069-]+")
 
 
 def parse(text: str) -> str:
@@ -16,7 +19,7 @@ def parse(text: str) -> str:
     if digits.startswith("254"):
         digits = "+" + digits
     try:
-        number = phonenumbers.parse(digits, "KE")
+        number = phonenumbers.parse(digits, "KE") if _TYPED.fullmatch(digits) else None
     except phonenumbers.NumberParseException:
         number = None
     stored = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)[1:] if number else ""

@@ -1,0 +1,178 @@
+"""Daraja by script: a small HTTP server that answers each push and each question as a test tells it to."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from flask import Flask
+
+from utils.mpesa import Daraja
+
+PUSH, QUERY, TOKEN = "/mpesa/stkpush/v1/processrequest", "/mpesa/stkpushquery/v1/query", "/oauth/v1/generate"
+
+
+@dataclass(frozen=True)
+class Reply:
+    status: int = 200
+    body: bytes = b""
+
+    @classmethod
+    def json(cls, status: int = 200, **body: Any) -> Reply:
+        return cls(status, json.dumps(body).encode())
+
+    @classmethod
+    def error(cls, code: str, status: int = 500) -> Reply:
+        """Daraja's error envelope."""
+        return cls.json(status, requestId="1c5b-4ba8-815c-ac45c57a3db01495926", errorCode=code, errorMessage="No")
+
+
+#: Cut the connection once the request has been read.
+RESET = Reply(-1)
+#: Say nothing until the client gives up.
+HANG = Reply(-2)
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    #: Many connect at once.
+    request_queue_size = 128
+
+
+@dataclass(frozen=True)
+class Seen:
+    path: str
+    authorization: str
+    body: dict[str, Any]
+
+
+class ScriptedDaraja:
+    """Accepts every push, with ids of its own, and knows nothing of any payment, until told otherwise."""
+
+    def __init__(self) -> None:
+        self.seen: list[Seen] = []
+        #: The answers to pushes and questions, in turn; the last one is given again and again.
+        self.pushes: list[Reply] = []
+        self.queries: list[Reply] = [Reply.error("500.001.1001")]
+        self.tokens: list[Reply] = []
+        #: Called with each request before it is answered.
+        self.before_answering: Callable[[Seen], None] = lambda seen: None
+        self._numbers = itertools.count(1)
+        self._lock = threading.Lock()
+        self._stopped = threading.Event()
+        self._server = _Server(("127.0.0.1", 0), self._handler())
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def __enter__(self) -> ScriptedDaraja:
+        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped.set()
+        self._server.shutdown()
+        self._server.server_close()
+
+    def client(self, **changes: Any) -> Daraja:
+        """Ticksy's client, looking here, quick to give up and without pauses."""
+        facts: dict[str, Any] = {
+            "base_url": self.url,
+            "consumer_key": "simulator-consumer-key",
+            "consumer_secret": "simulator-consumer-secret",
+            "shortcode": "174379",
+            "passkey": "simulator-passkey",
+            "callback_url": "http://127.0.0.1:9/api/payment/callback",
+            "connect_seconds": 1,
+            "answer_seconds": 5,
+            "sleep": lambda seconds: None,
+        }
+        return Daraja(**facts | changes)
+
+    def count(self, path: str) -> int:
+        return len(self.requests(path))
+
+    def requests(self, path: str) -> list[Seen]:
+        with self._lock:
+            return [seen for seen in self.seen if seen.path == path]
+
+    def _answer(self, seen: Seen) -> Reply:
+        with self._lock:
+            self.seen.append(seen)
+            number = next(self._numbers)
+        self.before_answering(seen)
+        with self._lock:
+            script = {PUSH: self.pushes, QUERY: self.queries, TOKEN: self.tokens}[seen.path]
+            if script:
+                return script.pop(0) if len(script) > 1 else script[0]
+        if seen.path == TOKEN:
+            return Reply.json(access_token=f"token-{number}", expires_in="3599")
+        return accepted(number)
+
+    def _handler(daraja) -> type[BaseHTTPRequestHandler]:  # noqa: N805, `self` is the handler's
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                self._handle(b"")
+
+            def do_POST(self) -> None:
+                self._handle(self.rfile.read(int(self.headers["Content-Length"])))
+
+            def _handle(self, body: bytes) -> None:
+                path = self.path.partition("?")[0]
+                reply = daraja._answer(Seen(path, self.headers["Authorization"], json.loads(body or b"{}")))
+                if reply is HANG:
+                    daraja._stopped.wait(30)
+                if reply in (RESET, HANG):
+                    self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    # Only the last of the socket's files closes it.
+                    self.rfile.close()
+                    self.connection.close()
+                    self.close_connection = True
+                    return
+                self.send_response(reply.status)
+                self.send_header("Content-Length", str(len(reply.body)))
+                self.end_headers()
+                self.wfile.write(reply.body)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        return Handler
+
+
+def accepted(number: int) -> Reply:
+    return Reply.json(
+        MerchantRequestID=f"merchant-{number}",
+        CheckoutRequestID=f"ws_CO_{number}",
+        ResponseCode="0",
+        ResponseDescription="Success. Request accepted for processing",
+        CustomerMessage="Success. Request accepted for processing",
+    )
+
+
+def query_result(code: str, checkout_request_id: str) -> Reply:
+    """The answer to a question about a prompt that ended with `code`."""
+    return Reply.json(
+        ResponseCode="0", CheckoutRequestID=checkout_request_id, ResultCode=code, ResultDesc="What M-PESA says"
+    )
+
+
+@contextmanager
+def scripted_daraja(app: Flask) -> Iterator[ScriptedDaraja]:
+    """The app with a scripted Daraja in the simulator's place."""
+    before = app.extensions["daraja"]
+    settings = app.extensions["settings"]
+    with ScriptedDaraja() as daraja:
+        app.extensions["daraja"] = daraja.client(callback_url=settings.CALLBACK_URL)
+        try:
+            yield daraja
+        finally:
+            app.extensions["daraja"] = before

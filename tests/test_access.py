@@ -1,0 +1,334 @@
+"""Who may call what: every method of every address, as everybody who could call it."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Any
+
+import jwt
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+import resources
+from models import EventStatus, Role, User
+from resources.base import PUBLIC, Endpoint
+from tests.conftest import empty_tables
+from tests.support import Maker, cart, failure
+from utils import clock, tokens
+from utils.database import transaction
+
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+CALLERS = ("nobody", "attendee", "other attendee", "organizer", "other organizer", "admin", "banned")
+
+# What each caller is answered, in the order of CALLERS. The attendee owns the order and the tickets, the organizer
+# the event and the ticket type.
+EVERYBODY = (200, 200, 200, 200, 200, 200, 200)
+LOGGED_IN = (401, 200, 200, 200, 200, 200, 401)
+ORGANIZERS = (401, 403, 403, 200, 200, 200, 401)
+ADMINS = (401, 403, 403, 403, 403, 200, 401)
+OWNER = (401, 200, 404, 404, 404, 404, 401)
+OWNER_OR_ADMIN = (401, 200, 404, 404, 404, 200, 401)
+OWN_EVENT = (401, 403, 403, 200, 404, 200, 401)
+
+EVENT = {
+    "title": "Kisumu Lakeside Run",
+    "description": "Ten kilometres along the lake.",
+    "location": "Dunga Beach, Kisumu",
+    "start_time": "2035-01-01T08:00",
+    "end_time": "2035-01-01T12:00",
+    "category": "Sport",
+}
+
+TABLE: dict[tuple[str, str], tuple[int, ...]] = {
+    ("GET", "/"): EVERYBODY,
+    ("GET", "/health"): EVERYBODY,
+    ("GET", "/ready"): EVERYBODY,
+    ("POST", "/signup"): (201,) * 7,
+    ("POST", "/login"): EVERYBODY,
+    ("GET", "/users/<id:user_id>"): ADMINS,
+    ("GET", "/profile/me"): LOGGED_IN,
+    ("PUT", "/profile/me"): LOGGED_IN,
+    ("GET", "/events"): EVERYBODY,
+    ("POST", "/events"): (401, 403, 403, 201, 201, 201, 401),
+    ("GET", "/events/<id:event_id>"): EVERYBODY,
+    ("PUT", "/events/<id:event_id>"): OWN_EVENT,
+    ("DELETE", "/events/<id:event_id>"): OWN_EVENT,
+    ("POST", "/events/<id:event_id>/cancel"): OWN_EVENT,
+    ("GET", "/my-events"): ORGANIZERS,
+    ("GET", "/events/<id:event_id>/tickets"): EVERYBODY,
+    ("POST", "/events/<id:event_id>/tickets"): (401, 403, 403, 201, 404, 201, 401),
+    ("PATCH", "/events/<id:event_id>/tickets/<id:ticket_type_id>"): OWN_EVENT,
+    ("DELETE", "/events/<id:event_id>/tickets/<id:ticket_type_id>"): OWN_EVENT,
+    ("GET", "/events/<id:event_id>/reviews"): EVERYBODY,
+    ("GET", "/events/<id:event_id>/review"): EVERYBODY,
+    ("POST", "/events/<id:event_id>/reviews"): (401, 201, 403, 403, 403, 403, 401),
+    ("POST", "/events/<id:event_id>/review"): (401, 201, 403, 403, 403, 403, 401),
+    ("GET", "/media/<secret:name>.webp"): EVERYBODY,
+    ("GET", "/orders"): LOGGED_IN,
+    ("POST", "/orders"): (401, 201, 201, 201, 201, 201, 401),
+    ("GET", "/orders/<id:order_id>"): OWNER_OR_ADMIN,
+    ("DELETE", "/orders/<id:order_id>"): OWNER,
+    ("POST", "/orders/<id:order_id>/pay"): OWNER,
+    ("GET", "/payments/check/<secret:poll_id>"): EVERYBODY,
+    ("POST", "/api/payment/callback/<secret:token>"): EVERYBODY,
+    ("POST", "/api/payment/callback"): EVERYBODY,
+    ("POST", "/payments/callback"): EVERYBODY,
+    ("GET", "/my-tickets"): LOGGED_IN,
+    ("GET", "/profile/my-upcoming-events"): LOGGED_IN,
+    ("GET", "/profile/my-upcoming-events/<id:event_id>"): OWNER,
+    ("GET", "/profile/my-past-events"): LOGGED_IN,
+    ("GET", "/profile/my-past-events/<id:event_id>"): OWNER,
+    ("GET", "/admin/pending"): ADMINS,
+    ("PATCH", "/admin/approve/<id:event_id>"): ADMINS,
+    ("PATCH", "/admin/<id:event_id>"): ADMINS,
+    ("GET", "/admin/orders"): ADMINS,
+}
+
+
+def every_endpoint() -> list[tuple[str, str, Endpoint]]:
+    """(method, address, declaration) of all there is."""
+    return [
+        (method, address, getattr(resource, method.lower()).endpoint)
+        for resource, addresses in resources.URLS
+        for address in addresses
+        for method in METHODS
+        if hasattr(resource, method.lower())
+    ]
+
+
+class World:
+    """One of each caller, and something of theirs at every address."""
+
+    def __init__(self, make: Maker) -> None:
+        self.make = make
+        organizer, attendee = make.organizer(), make.attendee()
+        self.callers: dict[str, User | None] = {
+            "nobody": None,
+            "attendee": attendee,
+            "other attendee": make.attendee(),
+            "organizer": organizer,
+            "other organizer": make.organizer(),
+            "admin": make.admin(),
+            "banned": make.attendee(),
+        }
+        banned = self.callers["banned"]
+        assert banned is not None
+        make.ban(banned)
+
+        upcoming = make.event(organizer)
+        self.free = make.ticket_type(upcoming, name="Free", price=0)
+        make.order(attendee, self.free)
+        order, token = make.order(attendee, make.ticket_type(upcoming))
+        make.deliver(token, failure())
+        past = make.event(organizer, starts_at=clock.ago(days=2))
+        with clock.set_to(clock.ago(days=5)):
+            make.order(attendee, make.ticket_type(past, price=0))
+        event = make.event(organizer)
+        ticket_type = make.ticket_type(event, quantity=3)
+
+        self.ids = {
+            "user_id": attendee.id,
+            "event_id": event.id,
+            "ticket_type_id": ticket_type.id,
+            "order_id": order.id,
+            "poll_id": order.poll_id,
+            "token": token,
+            "name": self._picture(),
+        }
+        self.events = {"/profile/my-upcoming": upcoming, "/profile/my-past": past, "/events/<id:event_id>/rev": past}
+
+    def _picture(self) -> str:
+        folder = self.make.app.extensions["settings"].UPLOAD_DIR
+        (folder / f"{'0' * 32}.webp").write_bytes(b"RIFF")
+        return "0" * 32
+
+    def fill(self, address: str) -> str:
+        """The address with ids of this world in it."""
+        for start, event in self.events.items():
+            if address.startswith(start):
+                address = address.replace("<id:event_id>", str(event.id))
+        return re.sub(r"<\w+:(\w+)>", lambda found: str(self.ids[found[1]]), address)
+
+    def body(self, method: str, address: str) -> dict[str, Any] | None:
+        """Something right to send there."""
+        person = {"first_name": "A", "last_name": "B", "email": "new@example.co.ke", "phone": "0799999999"}
+        password = {"password": "maziwa-lala-2026"}
+        attendee = self.callers["attendee"]
+        assert attendee is not None
+        return {
+            ("POST", "/signup"): person | password,
+            ("POST", "/login"): {"email": attendee.email} | password,
+            ("PUT", "/profile/me"): {"first_name": "Zawadi"},
+            ("POST", "/events"): EVENT,
+            ("PUT", "/events/<id:event_id>"): {"title": "Another title"},
+            ("POST", "/events/<id:event_id>/tickets"): {"type": "VIP", "price": 10, "quantity": 5},
+            ("PATCH", "/events/<id:event_id>/tickets/<id:ticket_type_id>"): {"price": 900},
+            ("POST", "/events/<id:event_id>/reviews"): {"rating": 5},
+            ("POST", "/events/<id:event_id>/review"): {"rating": 5},
+            ("POST", "/orders"): cart((self.free, 2)),
+            ("PATCH", "/admin/approve/<id:event_id>"): {"status": "approved"},
+            ("PATCH", "/admin/<id:event_id>"): {"status": "rejected", "reason": "Too loud"},
+        }.get((method, address))
+
+    def call(self, client: FlaskClient, caller: str, method: str, address: str) -> TestResponse:
+        user = self.callers[caller]
+        headers = self.make.headers(user) if user else {}
+        body = self.body(method, address)
+        sent = {} if body is None else {"json": body}
+        return client.open(self.fill(address), method=method, headers=headers, buffered=True, **sent)
+
+
+# ── The matrix ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_every_method_declares_who_may_call_it() -> None:
+    for resource, _ in resources.URLS:
+        methods = [method for method in METHODS if hasattr(resource, method.lower())]
+        assert methods, resource
+        for method in methods:
+            assert isinstance(getattr(getattr(resource, method.lower()), "endpoint", None), Endpoint), resource
+
+
+def test_every_resource_of_the_app_is_in_the_url_table(app: Flask) -> None:
+    served = {rule.rule for rule in app.url_map.iter_rules()}
+    assert served == {address for _, addresses in resources.URLS for address in addresses}
+
+
+def test_the_table_has_a_row_for_every_method_of_every_address() -> None:
+    assert set(TABLE) == {(method, address) for method, address, _ in every_endpoint()}
+
+
+@pytest.mark.parametrize(("method", "address"), TABLE)
+def test_everybody_is_answered_as_the_table_says(
+    client: FlaskClient, make: Maker, database_url: str, method: str, address: str
+) -> None:
+    answers, world = {}, World(make)
+    for caller in CALLERS:
+        answers[caller] = world.call(client, caller, method, address).status_code
+        if method != "GET" and answers[caller] < 300:
+            empty_tables(database_url)
+            world = World(make)
+    assert answers == dict(zip(CALLERS, TABLE[method, address], strict=True))
+
+
+@pytest.mark.parametrize("status", [EventStatus.PENDING, EventStatus.REJECTED, EventStatus.CANCELLED])
+@pytest.mark.parametrize("below", ["", "/tickets", "/reviews", "/review"])
+def test_an_unpublished_event_exists_for_its_owner_and_admins_alone(
+    client: FlaskClient, make: Maker, status: EventStatus, below: str
+) -> None:
+    organizer = make.organizer()
+    address = f"/events/{make.event(organizer, status=status).id}{below}"
+    for user in (organizer, make.admin()):
+        assert client.get(address, headers=make.headers(user)).status_code == 200
+    for user in (make.organizer(), make.attendee()):
+        assert client.get(address, headers=make.headers(user)).status_code == 404
+    assert client.get(address).status_code == 404
+
+
+def test_a_ticket_type_is_found_under_its_own_event_alone(client: FlaskClient, make: Maker) -> None:
+    """Owning an event gives no power over the ticket types of another."""
+    organizer = make.organizer()
+    own, foreign = make.event(organizer), make.on_sale()
+    address = f"/events/{own.id}/tickets/{foreign.id}"
+    for method in ("PATCH", "DELETE"):
+        assert client.open(address, method=method, json={}, headers=make.headers(organizer)).status_code == 404
+
+
+# ── Tokens ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def token(app: Flask, user: User, *, key: str = "", is_signed: bool = True, **claims: Any) -> str:
+    """A token of the user, with other claims, another key or no signature."""
+    with app.app_context():
+        payload = jwt.decode(tokens.issue(user.id), options={"verify_signature": False})
+    payload = {name: value for name, value in (payload | claims).items() if value is not None}
+    if not is_signed:
+        return jwt.encode(payload, None, algorithm="none")
+    return jwt.encode(payload, key or app.config["SECRET_KEY"], algorithm="HS256")
+
+
+def bad_authorization(app: Flask, user: User) -> dict[str, str]:
+    good = token(app, user)
+    head, payload, signature = good.split(".")
+    past = clock.now() - timedelta(seconds=5)
+    return {
+        "empty": "",
+        "only the word": "Bearer",
+        "the word and a blank": "Bearer ",
+        "another scheme": "Basic YTpi",
+        "no scheme": good,
+        "nonsense": "Bearer nonsense",
+        "three dots": "Bearer ...",
+        "not ASCII": "Bearer caf\xe9.\xff.\xfe",
+        "cut off": f"Bearer {head}.{payload}.{signature[:-4]}",
+        "no signature": f"Bearer {head}.{payload}.",
+        "another payload": f"Bearer {head}.{payload[:-2]}.{signature}",
+        "expired": f"Bearer {token(app, user, exp=past)}",
+        "not yet valid": f"Bearer {token(app, user, nbf=clock.ahead(hours=1))}",
+        "another key": f"Bearer {token(app, user, key='another-secret-of-the-right-length-0123456789')}",
+        "no algorithm": f"Bearer {token(app, user, is_signed=False)}",
+        "another algorithm": f"Bearer {jwt.encode({'sub': '1'}, 'x' * 64, algorithm='HS512')}",
+        "a refresh token": f"Bearer {token(app, user, type='refresh')}",
+        "nobody's": f"Bearer {token(app, user, sub=None)}",
+        "a number for a name": f"Bearer {token(app, user, sub='abc')}",
+        "a huge id": f"Bearer {token(app, user, sub=str(10**30))}",
+        "somebody who is gone": f"Bearer {token(app, user, sub='999999')}",
+        "a list": f"Bearer {jwt.encode({'sub': '1', 'iat': [1]}, app.config['SECRET_KEY'], algorithm='HS256')}",
+    }
+
+
+def test_the_app_under_test_handles_errors_as_in_production(app: Flask) -> None:
+    assert not app.testing
+    assert not app.debug
+    assert app.config["PROPAGATE_EXCEPTIONS"] is None
+
+
+def test_a_bad_token_is_401_and_never_500(app: Flask, client: FlaskClient, make: Maker) -> None:
+    for kind, value in bad_authorization(app, make.attendee()).items():
+        answer = client.get("/profile/me", headers={"Authorization": value})
+        assert answer.status_code == 401, kind
+        assert set(answer.json) == {"message", "code"}, kind
+        assert answer.headers["WWW-Authenticate"] == "Bearer", kind
+
+
+def test_no_token_is_401_at_every_address_that_wants_one(client: FlaskClient) -> None:
+    for method, address, endpoint in every_endpoint():
+        if endpoint.access is not PUBLIC:
+            answer = client.open(re.sub("<[^>]+>", "1", address), method=method)
+            assert (answer.status_code, answer.json["code"]) == (401, "unauthenticated"), (method, address)
+
+
+def test_an_expired_token_is_told_apart(app: Flask, client: FlaskClient, make: Maker) -> None:
+    expired = bad_authorization(app, make.attendee())["expired"]
+    assert client.get("/profile/me", headers={"Authorization": expired}).json["code"] == "token_expired"
+
+
+def test_on_public_routes_a_bad_token_is_nobody(app: Flask, client: FlaskClient, make: Maker) -> None:
+    user = make.attendee()
+    published = make.event().id
+    hidden = make.event(status=EventStatus.PENDING).id
+    for kind, value in bad_authorization(app, user).items():
+        headers = {"Authorization": value}
+        assert client.get("/events", headers=headers).status_code == 200, kind
+        assert client.get(f"/events/{published}", headers=headers).status_code == 200, kind
+        assert client.get(f"/events/{hidden}", headers=headers).status_code == 404, kind
+        known = {"email": user.email, "password": "maziwa-lala-2026"}
+        assert client.post("/login", json=known, headers=headers).status_code == 200, kind
+
+
+def test_a_token_lasts_as_long_as_the_settings_say(app: Flask, make: Maker) -> None:
+    payload = jwt.decode(token(app, make.attendee()), options={"verify_signature": False})
+    assert payload["exp"] - payload["iat"] == 1440 * 60
+
+
+def test_a_new_role_acts_at_once(client: FlaskClient, make: Maker) -> None:
+    """The role is not in the token."""
+    user = make.attendee()
+    headers = make.headers(user)
+    assert client.get("/admin/pending", headers=headers).status_code == 403
+    with make.app.app_context(), transaction() as session:
+        session.get_one(User, user.id).role = Role.ADMIN
+    assert client.get("/admin/pending", headers=headers).status_code == 200

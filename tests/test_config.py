@@ -1,0 +1,278 @@
+"""The settings: what is refused where, all faults at once, and what development makes up."""
+
+from __future__ import annotations
+
+import re
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from dotenv import dotenv_values
+
+import config
+from config import ConfigurationError, Settings, load
+
+#: Everything right for where money is real.
+LIVE = {
+    "FLASK_ENV": "production",
+    "DATABASE_URL": "postgresql://ticksy:Zanzibar-91@db.example.co.ke/ticksy",
+    "SECRET_KEY": "b7e1c9a04f5d2836e8c7b1f0a9d4e653",
+    "PUBLIC_URL": "https://api.ticksy.co.ke",
+    "CORS_ORIGINS": "https://ticksy.co.ke,https://www.ticksy.co.ke",
+    "MPESA_CONSUMER_KEY": "live-key-5tGb",
+    "MPESA_CONSUMER_SECRET": "live-secret-7uJm",
+    "MPESA_SHORTCODE": "600123",
+    "MPESA_PASSKEY": "live-passkey-9oLp",
+    "CALLBACK_URL": "https://api.ticksy.co.ke/api/payment/callback",
+}
+DEVELOPMENT = {"FLASK_ENV": "development", "SECRET_KEY": "x"}
+
+
+def faults(environ: dict[str, str]) -> list[str]:
+    """What is wrong with these settings; empty when nothing is."""
+    try:
+        load(environ)
+    except ConfigurationError as error:
+        return error.faults
+    return []
+
+
+@pytest.fixture
+def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of its own for what development keeps."""
+    monkeypatch.setattr(config, "INSTANCE", tmp_path / "instance")
+    return tmp_path / "instance"
+
+
+# ── Where money is real ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_unset_means_production_and_every_fault_is_named_at_once() -> None:
+    assert faults({}) == [
+        "DATABASE_URL is missing",
+        "SECRET_KEY is missing",
+        "MPESA_CONSUMER_KEY is missing",
+        "MPESA_CONSUMER_SECRET is missing",
+        "MPESA_SHORTCODE is missing",
+        "MPESA_PASSKEY is missing",
+        "PUBLIC_URL is missing",
+        "CALLBACK_URL is missing",
+    ]
+
+
+def test_an_app_without_settings_does_not_start() -> None:
+    script = "from app import create_app; create_app()"
+    command = [sys.executable, "-c", script]
+    run = subprocess.run(command, cwd=config.ROOT, env={}, capture_output=True, text=True, check=False)
+    assert run.returncode == 1
+    assert run.stderr.startswith("Ticksy cannot start:\n  - ")
+    assert "  - SECRET_KEY is missing\n" in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+def test_right_settings_are_taken() -> None:
+    assert faults(LIVE) == []
+    settings = load(LIVE)
+    assert settings.MPESA_BASE_URL == "https://api.safaricom.co.ke"
+    assert settings.DATABASE_URL.startswith("postgresql+psycopg2://")
+    assert settings.CORS_ORIGINS == ["https://ticksy.co.ke", "https://www.ticksy.co.ke"]
+    assert not settings.is_local
+
+
+WRONG_LIVE = [
+    ("SECRET_KEY", "short", "SECRET_KEY is weak"),
+    ("SECRET_KEY", "a" * 64, "SECRET_KEY is weak"),
+    ("SECRET_KEY", "abcabcabc" * 8, "SECRET_KEY is weak"),
+    ("SECRET_KEY", "   ", "SECRET_KEY is missing"),
+    ("PUBLIC_URL", "http://api.ticksy.co.ke", "PUBLIC_URL must be an https:// address"),
+    ("PUBLIC_URL", "api.ticksy.co.ke", "PUBLIC_URL is not an address"),
+    ("PUBLIC_URL", "https://user:word@ticksy.co.ke", "PUBLIC_URL is not an address"),
+    ("PUBLIC_URL", "https://[ticksy", "PUBLIC_URL is not an address"),
+    ("PUBLIC_URL", "https://ticksy.co.ke:port", "PUBLIC_URL is not an address"),
+    ("PUBLIC_URL", "javascript:alert(1)", "PUBLIC_URL is not an address"),
+    ("CALLBACK_URL", "http://api.ticksy.co.ke/api/payment/callback", "CALLBACK_URL must be an https:// address"),
+    ("CALLBACK_URL", "https://api.ticksy.co.ke/callback", "CALLBACK_URL must end in /api/payment/callback"),
+    ("CALLBACK_URL", "https://api.ticksy.co.ke/api/payment/callback?a=b", "CALLBACK_URL is not an address"),
+    ("CALLBACK_URL", "https://API.ticksy.co.ke/api/payment/callback", "CALLBACK_URL must be in lower case"),
+    ("CALLBACK_URL", "https://[/api/payment/callback", "CALLBACK_URL is not an address"),
+    ("MPESA_CONSUMER_KEY", "simulator-consumer-key", "MPESA_CONSUMER_KEY is the simulator's"),
+    ("MPESA_CONSUMER_SECRET", "simulator-consumer-secret", "MPESA_CONSUMER_SECRET is the simulator's"),
+    ("MPESA_PASSKEY", "simulator-passkey", "MPESA_PASSKEY is the simulator's"),
+    ("MPESA_SHORTCODE", "12ab56", "MPESA_SHORTCODE must be five to seven digits"),
+    ("MPESA_BASE_URL", "http://api.safaricom.co.ke", "MPESA_BASE_URL must be https://api.safaricom.co.ke"),
+    ("MPESA_BASE_URL", "https://sandbox.safaricom.co.ke", "MPESA_BASE_URL must be https://api.safaricom.co.ke"),
+    ("MPESA_BASE_URL", "https://api.safaricom.co.ke.evil.example", "MPESA_BASE_URL must be https://api.safaricom"),
+    ("MPESA_BASE_URL", "http://127.0.0.1:5001", "MPESA_BASE_URL must be https://api.safaricom.co.ke"),
+    ("DATABASE_URL", "sqlite:///ticksy.db", "DATABASE_URL must be a PostgreSQL address"),
+    ("DATABASE_URL", "mysql://localhost/ticksy", "DATABASE_URL must be a PostgreSQL address"),
+    ("CORS_ORIGINS", "*", "CORS_ORIGINS: * is not an origin"),
+    ("CORS_ORIGINS", "https://*.ticksy.co.ke", "CORS_ORIGINS: https://*.ticksy.co.ke is not an origin"),
+    ("CORS_ORIGINS", "http://ticksy.co.ke", "CORS_ORIGINS: http://ticksy.co.ke must be https"),
+    ("CORS_ORIGINS", "https://ticksy.co.ke/app", "CORS_ORIGINS: https://ticksy.co.ke/app is not an origin"),
+    ("CORS_ORIGINS", "null", "CORS_ORIGINS: null is not an origin"),
+    ("FLASK_ENV", "prod", "FLASK_ENV: "),
+    ("PORT", "eighty", "PORT: "),
+    ("HOLD_MINUTES", "0", "HOLD_MINUTES: "),
+    ("HOLD_MINUTES", "nan", "HOLD_MINUTES: "),
+    ("QUERY_PAUSES_SECONDS", ",", "QUERY_PAUSES_SECONDS: "),
+    ("ACCESS_TOKEN_MINUTES", "99999", "ACCESS_TOKEN_MINUTES: "),
+    ("LOG_LEVEL", "LOUD", "LOG_LEVEL: "),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "fault"), WRONG_LIVE)
+def test_each_rule_is_kept_where_money_is_real(name: str, value: str, fault: str) -> None:
+    told = faults(LIVE | {name: value})
+    assert any(one.startswith(fault) for one in told), told
+
+
+@pytest.mark.parametrize(("name", "value", "fault"), WRONG_LIVE)
+def test_one_fault_hides_no_other(name: str, value: str, fault: str) -> None:
+    other = "MPESA_PASSKEY" if name != "MPESA_PASSKEY" else "MPESA_CONSUMER_KEY"
+    assert f"{other} is missing" in faults(LIVE | {name: value, other: ""})
+
+
+def test_no_fault_tells_a_secret() -> None:
+    for name in ("SECRET_KEY", "MPESA_CONSUMER_KEY", "MPESA_CONSUMER_SECRET", "MPESA_PASSKEY", "DATABASE_URL"):
+        assert "hush" not in str(faults(LIVE | {name: "hush://hush", "PORT": "x"}))
+
+
+def test_staging_wants_safaricoms_sandbox() -> None:
+    staging = LIVE | {"FLASK_ENV": "staging"}
+    assert load(staging).MPESA_BASE_URL == "https://sandbox.safaricom.co.ke"
+    assert faults(staging | {"MPESA_BASE_URL": "https://api.safaricom.co.ke"}) == [
+        "MPESA_BASE_URL must be https://sandbox.safaricom.co.ke in staging"
+    ]
+    assert "SECRET_KEY is missing" in faults(staging | {"SECRET_KEY": ""})
+
+
+def test_a_slash_at_the_end_of_an_address_does_not_matter() -> None:
+    settings = load(LIVE | {name: LIVE[name] + "/" for name in ("PUBLIC_URL", "CALLBACK_URL")})
+    assert not settings.PUBLIC_URL.endswith("/")
+    assert not settings.CALLBACK_URL.endswith("/")
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg2"])
+def test_a_database_address_may_leave_the_driver_open(scheme: str) -> None:
+    address = f"{scheme}://ticksy@db.example.co.ke/ticksy"
+    assert load(LIVE | {"DATABASE_URL": address}).DATABASE_URL == "postgresql+psycopg2://ticksy@db.example.co.ke/ticksy"
+
+
+# ── Where nothing is real ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("environment", ["development", "testing"])
+@pytest.mark.parametrize("name", ["MPESA_BASE_URL", "CALLBACK_URL"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://sandbox.safaricom.co.ke",
+        "https://api.safaricom.co.ke",
+        "http://192.168.1.7:5001",
+        "http://localhost.evil.example",
+        "http://127.0.0.1@evil.example",
+        "http://[::1",
+    ],
+)
+def test_without_real_money_mpesa_stays_on_this_machine(environment: str, name: str, address: str) -> None:
+    told = faults(DEVELOPMENT | {"FLASK_ENV": environment, name: address})
+    assert any(one.startswith(name) for one in told), told
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:6001", "http://localhost:6001", "http://[::1]:6001"])
+def test_the_simulator_may_be_anywhere_on_this_machine(address: str) -> None:
+    assert faults(DEVELOPMENT | {"MPESA_BASE_URL": address}) == []
+
+
+def test_development_needs_nothing_said(instance: Path) -> None:
+    settings = load({"FLASK_ENV": "development", "PORT": "5050"})
+    assert settings.is_local
+    assert settings.PUBLIC_URL == "http://127.0.0.1:5050"
+    assert settings.CALLBACK_URL == "http://127.0.0.1:5050/api/payment/callback"
+    assert settings.MPESA_BASE_URL == "http://127.0.0.1:5001"
+    assert settings.MPESA_SHORTCODE == "174379"
+
+
+def test_development_makes_a_secret_and_keeps_it_to_itself(instance: Path) -> None:
+    first, second = (load({"FLASK_ENV": "development"}).SECRET_KEY for _ in range(2))
+    assert first == second
+    assert len(first) == 64
+    kept = instance / "secret_key"
+    assert kept.read_text() == first
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    assert list(instance.iterdir()) == [kept]
+
+
+def test_another_checkout_has_another_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    secrets = set()
+    for name in ("one", "two"):
+        monkeypatch.setattr(config, "INSTANCE", tmp_path / name)
+        secrets.add(load({"FLASK_ENV": "development"}).SECRET_KEY)
+    assert len(secrets) == 2
+
+
+RACER = """
+import sys, pathlib, config
+config.INSTANCE = pathlib.Path(sys.argv[1])
+print("ready", flush=True)
+sys.stdin.readline()
+print(config.load({"FLASK_ENV": "development"}).SECRET_KEY)
+"""
+
+
+def test_processes_that_race_get_the_same_secret(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", RACER, str(tmp_path / "instance")]
+    racers = [
+        subprocess.Popen(command, cwd=config.ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for _ in range(4)
+    ]
+    for racer in racers:
+        assert racer.stdout is not None
+        assert racer.stdout.readline() == "ready\n"
+    for racer in racers:
+        assert racer.stdin is not None
+        racer.stdin.write("go\n")
+        racer.stdin.flush()
+    secrets = {racer.communicate(timeout=30)[0] for racer in racers}
+    assert len(secrets) == 1
+    assert len(secrets.pop().strip()) == 64
+
+
+# ── What is written down ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_example_names_every_setting_and_no_other() -> None:
+    assert list(dotenv_values(config.ROOT / ".env.example")) == list(Settings.model_fields)
+
+
+def test_the_example_works_as_it_is(instance: Path) -> None:
+    example = {name: value or "" for name, value in dotenv_values(config.ROOT / ".env.example").items()}
+    assert example["FLASK_ENV"] == "development"
+    assert load(example) == load({"FLASK_ENV": "development"})
+
+
+def test_no_secret_is_printed() -> None:
+    settings = load(LIVE)
+    printed = f"{settings!r} {settings}"
+    for secret in (*(LIVE[name] for name in config.SIMULATED if name != "MPESA_SHORTCODE"), LIVE["SECRET_KEY"]):
+        assert secret not in printed
+    assert "Zanzibar" not in printed
+
+
+def test_settings_do_not_change_while_running() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        load(LIVE).PORT = 1  # type: ignore[misc]
+
+
+def test_nothing_but_config_reads_the_environment() -> None:
+    """Development's launcher and the simulator are programs of their own."""
+    readers = [
+        path.name
+        for folder in (".", "resources", "schemas", "services", "utils")
+        for path in sorted((config.ROOT / folder).glob("*.py"))
+        if re.search(r"os\.(environ|getenv)", path.read_text())
+    ]
+    assert "config.py" in readers
+    assert set(readers) <= {"config.py", "launch.py", "postgres.py", "postgres_programs.py"}, readers
