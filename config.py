@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -39,7 +40,8 @@ SIMULATED = {
     "MPESA_SHORTCODE": "174379",
     "MPESA_PASSKEY": "simulator-passkey",
 }
-MIN_SECRET_LENGTH, MIN_SECRET_VARIETY = 32, 10
+SANDBOX_SHORTCODE = SIMULATED["MPESA_SHORTCODE"]
+MIN_SECRET_LENGTH, MIN_MPESA_SECRET_LENGTH = 32, 16
 
 
 class ConfigurationError(SystemExit):
@@ -62,7 +64,7 @@ ListOf = Annotated[list[_Item], BeforeValidator(_split)]
 class Settings(BaseModel):
     """One field for each variable of `.env.example`."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
     #: development (loopback only, simulator) | testing | staging (Safaricom's sandbox) | production
     FLASK_ENV: Literal["development", "testing", "staging", "production"] = "production"
@@ -95,7 +97,9 @@ class Settings(BaseModel):
     PROMPTS_PER_PHONE_AND_HOUR: int = Field(5, ge=1)
     OPEN_ORDERS_PER_EVENT: int = Field(2, ge=1)
     #: A silent payment is asked about so many seconds after its prompt, one pause after the other, the last repeated.
-    QUERY_PAUSES_SECONDS: ListOf[float] = Field([15, 15, 15, 30, 30, 60, 300, 900, 3600], min_length=1)
+    QUERY_PAUSES_SECONDS: ListOf[Annotated[float, Field(gt=0, le=86_400)]] = Field(
+        [15, 15, 15, 30, 30, 60, 300, 900, 3600], min_length=1
+    )
     QUERY_FOR_HOURS: float = Field(24, gt=0)
     #: The public callback address makes us ask about a payment at most this often.
     HINT_PAUSE_SECONDS: float = Field(10, ge=0)
@@ -188,16 +192,7 @@ def _faults_where_money_is_real(settings: Settings) -> list[str]:
     faults = []
     if not settings.DATABASE_URL:
         faults.append("DATABASE_URL is missing")
-    if not settings.SECRET_KEY:
-        faults.append("SECRET_KEY is missing")
-    elif len(settings.SECRET_KEY) < MIN_SECRET_LENGTH or len(set(settings.SECRET_KEY)) < MIN_SECRET_VARIETY:
-        faults.append(f"SECRET_KEY is weak: give at least {MIN_SECRET_LENGTH} random characters")
-    for name, simulated in SIMULATED.items():
-        value = getattr(settings, name)
-        if not value:
-            faults.append(f"{name} is missing")
-        elif value == simulated and name != "MPESA_SHORTCODE":
-            faults.append(f"{name} is the simulator's, which everybody knows")
+    faults += _secret_faults(settings)
     for name in ("PUBLIC_URL", "CALLBACK_URL"):
         address = getattr(settings, name)
         if _parts(address).scheme != "https":
@@ -212,12 +207,36 @@ def _faults_where_money_is_real(settings: Settings) -> list[str]:
     return faults
 
 
+def _secret_faults(settings: Settings) -> list[str]:
+    faults = []
+    if not settings.SECRET_KEY:
+        faults.append("SECRET_KEY is missing")
+    elif len(settings.SECRET_KEY) < MIN_SECRET_LENGTH or _repeats_itself(settings.SECRET_KEY):
+        faults.append(f"SECRET_KEY is weak: give at least {MIN_SECRET_LENGTH} random characters")
+    for name, simulated in SIMULATED.items():
+        value = getattr(settings, name)
+        if not value:
+            faults.append(f"{name} is missing")
+        elif value == simulated and name != "MPESA_SHORTCODE":
+            faults.append(f"{name} is the simulator's, which everybody knows")
+        elif len(value) < MIN_MPESA_SECRET_LENGTH and name != "MPESA_SHORTCODE":
+            faults.append(f"{name} is too short to be Safaricom's")
+    if settings.FLASK_ENV == "production" and settings.MPESA_SHORTCODE == SANDBOX_SHORTCODE:
+        faults.append("MPESA_SHORTCODE is the sandbox's")
+    return faults
+
+
 def _parts(address: str) -> SplitResult:
     """The address in parts; all of them empty where it cannot be split, which `_broken` tells."""
     try:
         return urlsplit(address)
     except ValueError:
         return urlsplit("")
+
+
+def _repeats_itself(secret: str) -> bool:
+    """Whether it is one letter, or one word, over and over: 32 random hex digits do not get shorter than this."""
+    return len(zlib.compress(secret.encode(), 9)) < 28
 
 
 def _broken(address: str) -> bool:

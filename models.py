@@ -452,7 +452,7 @@ class OrderItem(Model):
 
 
 class Payment(Model):
-    """One M-PESA prompt. Written under its order's row lock, by `services.payments` alone."""
+    """One M-PESA prompt. Its status is moved under its order's row lock, by `services.settlement` and `.prompts`."""
 
     __tablename__ = "payments"
 
@@ -500,6 +500,7 @@ class Payment(Model):
         ),
         Index(None, "order_id", "id"),
         Index(None, "phone", "created_at"),
+        Index("payments_noted_idx", "order_id", postgresql_where="note IS NOT NULL"),
         Index("payments_to_query_idx", "next_query_at", postgresql_where="next_query_at IS NOT NULL"),
         Index("payments_submitting_idx", "created_at", postgresql_where="status = 'submitting'"),
     )

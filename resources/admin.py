@@ -8,7 +8,7 @@ from models import Event, Order, OrderStatus, User
 from resources.base import ADMINS, Resource, endpoint
 from schemas.common import Page
 from schemas.events import EventDecision, EventSaved, OwnEventListed
-from schemas.orders import OrderOut, OrderSearch
+from schemas.orders import AdminOrder, OrderSearch
 from services import booking, events, moderation
 
 
@@ -29,7 +29,8 @@ class EventApproval(Resource):
 
 
 class AllOrderList(Resource):
-    @endpoint(access=ADMINS, query=OrderSearch, returns=list[OrderOut])
+    @endpoint(access=ADMINS, query=OrderSearch, returns=list[AdminOrder])
     def get(self, _actor: User, query: OrderSearch) -> Select[tuple[Order]]:
-        """Everybody's orders, newest first; `status=refund_due` lists the money that has to go back."""
-        return booking.list_all_orders(status=OrderStatus(query.status) if query.status else None)
+        """Everybody's orders, newest first; `needs_attention=true` lists the money somebody must look after."""
+        status = OrderStatus(query.status) if query.status else None
+        return booking.list_all_orders(status=status, needs_attention=query.needs_attention)

@@ -52,13 +52,18 @@ class EventChanges(Changes):
     tags: Annotated[Line | None, EMPTY_IS_NONE] = None
 
 
+def _end_of_day(value: Any) -> Any:
+    return f"{value}T23:59:59" if isinstance(value, str) and len(value) == len("2030-12-31") else value
+
+
 class EventSearch(Page):
     #: Words of title, description, location or tags; their beginnings will do.
     q: Annotated[Title | None, EMPTY_IS_NONE] = None
     category: Annotated[Label | None, EMPTY_IS_NONE] = None
     location: Annotated[Line | None, EMPTY_IS_NONE] = None
     from_: Annotated[Moment | None, EMPTY_IS_NONE] = Field(None, alias="from")
-    to: Annotated[Moment | None, EMPTY_IS_NONE] = None
+    #: A day without time is meant to its end.
+    to: Annotated[Moment | None, BeforeValidator(_end_of_day), EMPTY_IS_NONE] = None
     max_price: Annotated[Annotated[Whole, Field(ge=0, le=1_000_000)] | None, EMPTY_IS_NONE] = None
     sort: Literal["soonest", "newest", "cheapest"] = "soonest"
 
@@ -66,10 +71,6 @@ class EventSearch(Page):
 class EventDecision(Request):
     status: Literal["approved", "rejected"]
     reason: Annotated[Note | None, EMPTY_IS_NONE] = None
-
-
-class EventCancellation(Request):
-    """Nothing to say; a body may be left out."""
 
 
 def _image_url(name: Any) -> Any:

@@ -61,6 +61,8 @@ class NewOrder(Request):
 
 
 class OrderSearch(Page):
+    #: Only orders with money that somebody must look after: refunds due, and payments with a note.
+    needs_attention: bool = False
     status: (
         Literal["pending", "paid", "failed", "expired", "cancelled", "refund_due", "refunded", "partly_refunded"] | None
     ) = None
@@ -106,6 +108,19 @@ class OrderOut(Answer):
     items: list[ItemOut]
     tickets: list[TicketBrief]
     payments: list[PaymentOut]
+
+
+class NotedPayment(PaymentOut):
+    """A payment as admins see it."""
+
+    #: Why a person has to look.
+    note: str | None
+
+
+class AdminOrder(OrderOut):
+    """An order as admins see it."""
+
+    payments: list[NotedPayment]  # type: ignore[assignment]
 
 
 class CheckoutOut(Answer):

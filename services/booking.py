@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ScalarSelect, Select, func, select
+from sqlalchemy import ColumnElement, ScalarSelect, Select, and_, func, or_, select
 from sqlalchemy.orm import joinedload, selectinload, with_expression
 
 from config import settings
@@ -35,6 +35,8 @@ from utils.security import new_code, new_secret
 
 #: Ten Crockford characters, fifty bits; Daraja's AccountReference allows twelve.
 _REFERENCE_LENGTH = 10
+#: The same free cart again within this time is the same tap on the button.
+_DOUBLE_TAP_SECONDS = 60
 
 
 class NotOnSale(Conflict):
@@ -98,7 +100,7 @@ def place_order(*, actor: User, phone: str, lines: Sequence[Line]) -> Placed:
     with transaction():
         # One order of a buyer at a time: a double tap waits here, then finds the first tap's order.
         db.session.execute(select(User.id).where(User.id == actor.id).with_for_update(key_share=True))
-        order = _find_open_order(actor, phone, _describe(wanted))
+        order = _find_same_order(actor, phone, _describe(wanted))
         is_new = order is None
         if order is None:
             order, prompt = _create_order(actor, phone, lines, wanted)
@@ -158,26 +160,42 @@ def _create_order(actor: User, phone: str, lines: Sequence[Line], wanted: Counte
 
 def _renew_order(order: Order, actor: User, lines: Sequence[Line]) -> Prompt | None:
     """The order again, with the names as given this time; a new prompt only once the last has failed."""
+    if order.status is OrderStatus.PAID:
+        return None
     for item in order.items:
         item.attendees = _attendees(actor, lines, item.ticket_type_id)
-    has_failed = order.payments[-1].status in (PaymentStatus.REFUSED, PaymentStatus.FAILED)
-    return prompts.open_prompt(order) if has_failed else None
+    if not order.payments or order.payments[-1].status not in (PaymentStatus.REFUSED, PaymentStatus.FAILED):
+        return None
+    try:
+        return _prompt_again(order)
+    except prompts.NoPromptsLeft:
+        return None
 
 
-def _find_open_order(actor: User, phone: str, cart: str) -> Order | None:
+def _prompt_again(order: Order) -> Prompt:
+    if order.event.status is EventStatus.CANCELLED:
+        raise NotOnSale("This event has been cancelled.")
+    return prompts.open_prompt(order)
+
+
+def _find_same_order(actor: User, phone: str, cart: str) -> Order | None:
+    """The buyer's order of the same cart that is still open; or, since a free one never is, was placed just now."""
+    is_open = and_(Order.status == OrderStatus.PENDING, Order.expires_at > clock.now())
+    is_just_given = and_(
+        Order.status == OrderStatus.PAID,
+        Order.total_kes == 0,
+        Order.created_at > clock.ago(seconds=_DOUBLE_TAP_SECONDS),
+    )
     order_id = db.session.scalar(
-        select(Order.id).where(
-            Order.buyer_id == actor.id,
-            Order.phone == phone,
-            Order.cart == cart,
-            Order.status == OrderStatus.PENDING,
-            Order.expires_at > clock.now(),
-        )
+        select(Order.id)
+        .where(Order.buyer_id == actor.id, Order.phone == phone, Order.cart == cart, or_(is_open, is_just_given))
+        .order_by(Order.id.desc())
+        .limit(1)
     )
     if order_id is None:
         return None
     order = lock_order(order_id)
-    return order if order.is_open else None
+    return order if order.is_open or order.status is OrderStatus.PAID else None
 
 
 def _load_ticket_types(wanted: Counter[int]) -> list[TicketType]:
@@ -214,6 +232,8 @@ def _why_not_on_sale(ticket_type: TicketType) -> str:
         return "This event has been cancelled."
     if ticket_type.event.status is EventStatus.APPROVED and ticket_type.event.has_started:
         return "This event has started: its tickets are no longer sold."
+    if ticket_type.event.status is not EventStatus.APPROVED:
+        return NotOnSale.message  # the name is nobody's business yet
     return f"{ticket_type.name} tickets are not on sale at the moment."
 
 
@@ -268,7 +288,7 @@ def pay_order(*, actor: User, order_id: int) -> Checkout:
             raise Conflict("This order is paid already.", code="already_paid")
         if not order.is_open:
             raise Conflict("This order is no longer open. Please order again.", code="order_not_open")
-        prompt = prompts.open_prompt(order)
+        prompt = _prompt_again(order)
     prompts.send_prompt(prompt)
     return Checkout(get_order(actor=actor, order_id=order_id), is_new=False)
 
@@ -303,10 +323,23 @@ def list_orders(*, actor: User) -> Select[tuple[Order]]:
     return _whole_orders().where(Order.buyer_id == actor.id).order_by(Order.id.desc())
 
 
-def list_all_orders(*, status: OrderStatus | None) -> Select[tuple[Order]]:
-    """Everybody's orders, newest first, for admins."""
+def list_all_orders(*, status: OrderStatus | None, needs_attention: bool) -> Select[tuple[Order]]:
+    """Everybody's orders, newest first, for admins; those that need attention have money somebody must look after."""
     orders = _whole_orders().order_by(Order.id.desc())
-    return orders if status is None else orders.where(Order.status == status)
+    if status is not None:
+        orders = orders.where(_is_now(status))
+    if needs_attention:
+        noted = select(Payment.order_id).where(Payment.note.is_not(None))
+        orders = orders.where(or_(Order.status == OrderStatus.REFUND_DUE, Order.id.in_(noted)))
+    return orders
+
+
+def _is_now(status: OrderStatus) -> ColumnElement[bool]:
+    """SQL for `Order.current_status`."""
+    has_ended = and_(Order.status == OrderStatus.PENDING, Order.expires_at <= clock.now())
+    if status is OrderStatus.PENDING:
+        return and_(Order.status == status, Order.expires_at > clock.now())
+    return or_(Order.status == status, has_ended) if status is OrderStatus.EXPIRED else Order.status == status
 
 
 def get_order(*, actor: User, order_id: int) -> Order:

@@ -189,7 +189,12 @@ def _next_query_at(payment: Payment) -> datetime | None:
         return None
     pauses = settings.QUERY_PAUSES_SECONDS
     next_at = clock.ahead(seconds=pauses[min(payment.queries, len(pauses) - 1)])
-    return next_at if next_at < payment.created_at + timedelta(hours=settings.QUERY_FOR_HOURS) else None
+    if next_at < payment.created_at + timedelta(hours=settings.QUERY_FOR_HOURS):
+        return next_at
+    if payment.status in OPEN_PAYMENTS:
+        payment.note = payment.note or "M-PESA never said what became of this: look it up in its portal."
+        log.error("payment %s: gave up asking M-PESA", payment.id)
+    return None
 
 
 def mark_lost_prompts() -> int:

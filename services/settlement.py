@@ -7,6 +7,7 @@ answer or the worker, judges it under the order's row lock and applies the verdi
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import func, or_, select, update
@@ -41,7 +42,7 @@ from services.judge import (
 from utils import clock, mpesa
 from utils.database import db, transaction
 from utils.errors import NotFound
-from utils.mpesa import Report
+from utils.mpesa import Outcome, Report
 from utils.security import hash_secret
 
 log = logging.getLogger(__name__)
@@ -133,7 +134,7 @@ def settle_message(message_id: int) -> bool:
         verdict = judge(payment, order.payments, message.channel, report)
         if message.channel is not MessageChannel.STK_HINT and not isinstance(verdict, Suspect):
             verdict = _learn_ids(payment, report) or verdict
-        verdict = _apply(verdict, order, payment, message)
+        verdict = _apply(verdict, order, payment, message, report)
         message.settled_at = clock.now()
         message.verdict = _in_words(verdict)
     log.info("message %s about payment %s: %s", message_id, payment.id, message.verdict)
@@ -142,14 +143,21 @@ def settle_message(message_id: int) -> bool:
 
 def settle_waiting_messages() -> int:
     """Settle what no process has got round to; returns how many were. One that cannot be holds up no other."""
-    waiting = db.session.scalars(
-        select(MpesaMessage.id)
-        .where(MpesaMessage.settled_at.is_(None))
-        .order_by(MpesaMessage.id)
-        .limit(_MESSAGES_AT_ONCE)
-    ).all()
-    db.session.rollback()
-    return sum(try_to_settle(message_id) for message_id in waiting)
+    settled, last_id = 0, 0
+    while waiting := _waiting_after(last_id):
+        settled += sum(try_to_settle(message_id) for message_id in waiting)
+        last_id = waiting[-1]
+    return settled
+
+
+def _waiting_after(message_id: int) -> Sequence[int]:
+    with transaction() as session:
+        return session.scalars(
+            select(MpesaMessage.id)
+            .where(MpesaMessage.settled_at.is_(None), MpesaMessage.id > message_id)
+            .order_by(MpesaMessage.id)
+            .limit(_MESSAGES_AT_ONCE)
+        ).all()
 
 
 def try_to_settle(message_id: int) -> bool:
@@ -202,7 +210,7 @@ def _learn_ids(payment: Payment, report: Report) -> Suspect | None:
     return None
 
 
-def _apply(verdict: Verdict, order: Order, payment: Payment, message: MpesaMessage) -> Verdict:
+def _apply(verdict: Verdict, order: Order, payment: Payment, message: MpesaMessage, report: Report) -> Verdict:
     """Carry the verdict out; returns the one that was, since a receipt may turn out to be another payment's."""
     receipt = verdict.receipt if isinstance(verdict, Settle | AddReceipt) else None
     if receipt and not _claim_receipt(payment, receipt):
@@ -217,22 +225,33 @@ def _apply(verdict: Verdict, order: Order, payment: Payment, message: MpesaMessa
                 payment.move_to(PaymentStatus.UNKNOWN)
             payment.result_code = code
         case Quarantine(reason):
-            payment.move_to(PaymentStatus.QUARANTINED)
-            payment.note = reason
-            payment.next_query_at = None
-            audit.record(None, "payment_quarantined", payment, reason=reason)
-            log.error("payment %s quarantined: %s", payment.id, reason)
+            _quarantine(payment, report, reason)
         case Suspect(reason):
-            audit.record(None, "message_suspected", payment, reason=reason)
-            log.error("message %s about payment %s is suspect: %s", message.id, payment.id, reason)
-            _ask_now(payment, message)
+            _suspect(payment, message, reason)
         case Ask():
-            _ask_now(payment, message)
+            _ask_now(payment, message, report)
         case StayOver():
             payment.next_query_at = None
         case AddReceipt() | Ignore():
             pass
     return verdict
+
+
+def _quarantine(payment: Payment, report: Report, reason: str) -> None:
+    payment.move_to(PaymentStatus.QUARANTINED)
+    payment.note = reason
+    payment.next_query_at = None
+    if report.receipt is not None and payment.receipt is None:
+        _claim_receipt(payment, report.receipt)
+    audit.record(None, "payment_quarantined", payment, reason=reason, receipt=report.receipt)
+    log.error("payment %s quarantined: %s", payment.id, reason)
+
+
+def _suspect(payment: Payment, message: MpesaMessage, reason: str) -> None:
+    payment.note = f"A message was not believed: {reason}."
+    audit.record(None, "message_suspected", payment, reason=reason)
+    log.error("message %s about payment %s is suspect: %s", message.id, payment.id, reason)
+    _ask_now(payment, message)
 
 
 def _claim_receipt(payment: Payment, receipt: str) -> bool:
@@ -314,12 +333,17 @@ def _end_prompt(order: Order, payment: Payment, code: str, text: str) -> None:
     may_still_pay = any(one.status in OPEN_PAYMENTS for one in order.payments)
     if order.status is OrderStatus.PENDING and not may_still_pay and order.prompts_used >= settings.PROMPTS_PER_ORDER:
         order.move_to(OrderStatus.FAILED)
+        audit.record(None, "order_failed", order, code=code)
+        db.session.flush()
         stock.release(order.wanted)
 
 
-def _ask_now(payment: Payment, message: MpesaMessage) -> None:
+def _ask_now(payment: Payment, message: MpesaMessage, report: Report | None = None) -> None:
     """Have the worker ask at once; an answer that settles nothing is asked for again at its time, not at once."""
-    if message.channel is not MessageChannel.STK_QUERY and payment.checkout_request_id is not None:
+    if payment.checkout_request_id is None:
+        if report is not None and report.outcome is Outcome.PAID:
+            payment.note = "A success came that M-PESA cannot be asked about: look it up in its portal."
+    elif message.channel is not MessageChannel.STK_QUERY:
         payment.next_query_at = clock.now()
 
 

@@ -18,7 +18,7 @@ from utils import clock
 from utils.database import db
 from utils.errors import Conflict
 
-#: Ended orders tidied up in one go: enough to refill any cart, few enough to be quick.
+#: Ended orders the worker tidies up in one go.
 _EXPIRE_AT_ONCE = 500
 
 
@@ -71,16 +71,18 @@ def release(held: Mapping[int, int]) -> None:
         _move(ticket_type_id, held=-count)
 
 
-def expire_ended_orders(*, of_types: Iterable[int] | None = None) -> Counter[int]:
+def expire_ended_orders(
+    *, of_types: Iterable[int] | None = None, at_most: int | None = _EXPIRE_AT_ONCE
+) -> Counter[int]:
     """Mark orders whose time is over as expired and return the places they held, still to be given back.
 
-    Rows somebody else is working on are passed over: whoever has them decides their fate. At most 500 at a time.
+    Rows somebody else is working on are passed over: whoever has them decides their fate.
     """
     ended = (
         select(Order.id)
         .where(Order.status == OrderStatus.PENDING, Order.expires_at <= clock.now())
         .order_by(Order.expires_at, Order.id)
-        .limit(_EXPIRE_AT_ONCE)
+        .limit(at_most)
         .with_for_update(skip_locked=True)
     )
     if of_types is not None:
@@ -111,7 +113,7 @@ def _take(wanted: Mapping[int, int], column: str) -> None:
         with db.session.begin_nested():
             _move_all(wanted, column, freed={})
     except _NoRoom:
-        freed = expire_ended_orders(of_types=wanted)
+        freed = expire_ended_orders(of_types=wanted, at_most=None)
         if not freed:
             raise SoldOut from None
         try:

@@ -64,7 +64,7 @@ def update_ticket_type(*, actor: User, event_id: int, ticket_type_id: int, chang
             # Orders are locked before ticket types: first let go of the holds whose time is over.
             freed = stock.expire_ended_orders(of_types=[ticket_type_id])
             stock.release(freed)
-            ticket_type = _lock(event_id, ticket_type_id)
+            ticket_type = _lock(event_id, ticket_type_id, key_share=True)
             taken = ticket_type.sold + ticket_type.held
             if changes.get("quantity", taken) < taken:
                 raise Conflict(
@@ -99,12 +99,12 @@ def _lock_open_event(actor: User, event_id: int) -> Event:
     return event
 
 
-def _lock(event_id: int, ticket_type_id: int) -> TicketType:
-    """Locked against new orders as well, which refer to the row."""
+def _lock(event_id: int, ticket_type_id: int, *, key_share: bool = False) -> TicketType:
+    """Locked until the transaction ends; with `key_share`, orders that only refer to the row may still be written."""
     ticket_type = db.session.scalar(
         select(TicketType)
         .where(TicketType.id == ticket_type_id, TicketType.event_id == event_id)
-        .with_for_update()
+        .with_for_update(key_share=key_share)
         .execution_options(populate_existing=True)
     )
     if ticket_type is None:

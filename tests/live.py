@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import requests
@@ -27,16 +28,14 @@ class Live:
             process.send_signal(signal.SIGTERM)
         for process in self.processes:
             try:
-                process.wait(10)
+                process.wait(15)
             finally:
                 _kill_group(process)
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    try:
+    with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
 
 
 def start(environment: Mapping[str, str], *, has_worker: bool = True) -> Live:
@@ -53,6 +52,7 @@ def start(environment: Mapping[str, str], *, has_worker: bool = True) -> Live:
         "SECRET_KEY": "only-for-tests-0123456789-abcdefghij",
         "BCRYPT_ROUNDS": "4",
         "LOG_LEVEL": "WARNING",
+        "STOP_SECONDS": "5",
         **environment,
     }
     live = Live(url)

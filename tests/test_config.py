@@ -21,10 +21,10 @@ LIVE = {
     "SECRET_KEY": "b7e1c9a04f5d2836e8c7b1f0a9d4e653",
     "PUBLIC_URL": "https://api.ticksy.co.ke",
     "CORS_ORIGINS": "https://ticksy.co.ke,https://www.ticksy.co.ke",
-    "MPESA_CONSUMER_KEY": "live-key-5tGb",
-    "MPESA_CONSUMER_SECRET": "live-secret-7uJm",
+    "MPESA_CONSUMER_KEY": "live-key-5tGbHn8sKq",
+    "MPESA_CONSUMER_SECRET": "live-secret-7uJmWv3xRt",
     "MPESA_SHORTCODE": "600123",
-    "MPESA_PASSKEY": "live-passkey-9oLp",
+    "MPESA_PASSKEY": "live-passkey-9oLpZc4yDf",
     "CALLBACK_URL": "https://api.ticksy.co.ke/api/payment/callback",
 }
 DEVELOPMENT = {"FLASK_ENV": "development", "SECRET_KEY": "x"}
@@ -70,6 +70,22 @@ def test_an_app_without_settings_does_not_start() -> None:
     assert run.stderr.startswith("Ticksy cannot start:\n  - ")
     assert "  - SECRET_KEY is missing\n" in run.stderr
     assert "Traceback" not in run.stderr
+
+
+@pytest.mark.parametrize("name", ["MPESA_CONSUMER_KEY", "MPESA_CONSUMER_SECRET", "MPESA_PASSKEY"])
+def test_a_short_mpesa_secret_is_refused(name: str) -> None:
+    assert faults(LIVE | {name: "x"}) == [f"{name} is too short to be Safaricom's"]
+
+
+def test_the_sandboxs_shortcode_is_refused_in_production_only() -> None:
+    assert faults(LIVE | {"MPESA_SHORTCODE": "174379"}) == ["MPESA_SHORTCODE is the sandbox's"]
+    assert faults(LIVE | {"MPESA_SHORTCODE": "174379", "FLASK_ENV": "staging"}) == []
+
+
+@pytest.mark.parametrize("pauses", ["-5", "0", "nan", "inf", "15,x", "1e9"])
+def test_pauses_between_questions_are_seconds(pauses: str) -> None:
+    [fault] = faults(LIVE | {"QUERY_PAUSES_SECONDS": pauses})
+    assert fault.startswith("QUERY_PAUSES_SECONDS")
 
 
 def test_right_settings_are_taken() -> None:

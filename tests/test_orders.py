@@ -466,8 +466,18 @@ def test_a_free_order_is_paid_at_once_without_mpesa(make: Maker, buyer: Buyer, s
     assert len(order["tickets"]) == 2
     assert buyer.poll(answer)["ResultCode"] == "0"
     assert (places(make, ticket_type), simulator.prompts()) == ((2, 0), [])
-    assert buyer.order((ticket_type, 2)).json["code"] == "sold_out"
+    assert buyer.order((ticket_type, 3)).json["code"] == "sold_out"
     assert buyer.pay(order["id"]).json["code"] == "already_paid"
+
+
+def test_a_second_tap_on_a_free_order_is_the_same_order(make: Maker, buyer: Buyer) -> None:
+    ticket_type = make.on_sale(price=0)
+    first, second = buyer.order((ticket_type, 2)), buyer.order((ticket_type, 2))
+    assert (first.status_code, second.status_code) == (201, 200)
+    assert first.json["orderId"] == second.json["orderId"]
+    assert places(make, ticket_type) == (2, 0)
+    with clock.set_to(clock.ahead(minutes=2)):
+        assert buyer.order((ticket_type, 2)).json["orderId"] != first.json["orderId"]
 
 
 def test_free_and_paid_tickets_in_one_order_are_one_payment(make: Maker, buyer: Buyer) -> None:
@@ -796,7 +806,7 @@ def test_everybody_sees_their_own_orders_and_admins_see_all(
     mine, other = new_buyer(), new_buyer()
     ticket_type = make.on_sale(price=0)
     first = mine.order((ticket_type, 1)).json["orderId"]
-    second = mine.order((ticket_type, 1)).json["orderId"]
+    second = mine.order((ticket_type, 2)).json["orderId"]
     theirs = other.order((ticket_type, 1)).json["orderId"]
     admin = make.headers(make.admin())
     assert [one["id"] for one in client.get("/orders", headers=mine.headers).json] == [second, first]

@@ -272,7 +272,7 @@ def test_another_amount_is_quarantined(app: Flask, make: Maker, amount: float) -
     order, token = make.order(ticket_type=ticket_type)
     assert make.deliver(token, success(amount)).startswith("Quarantine: the amount is KES ")
     [payment] = make.payments(order.id)
-    assert (payment.status, payment.receipt) == (PaymentStatus.QUARANTINED, None)
+    assert (payment.status, payment.receipt) == (PaymentStatus.QUARANTINED, "UKN7RT61SV")
     assert str(order.total_kes) in (payment.note or "")
     assert (make.status(order.id), make.tickets(), places(make, ticket_type)) == (OrderStatus.PENDING, [], (0, 1))
     assert make.deliver(token, success(500)) == "Ignore: in quarantine"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections import Counter
@@ -15,13 +16,14 @@ import pytest
 import requests
 from sqlalchemy.engine import make_url
 
+import tasks
 from config import Settings
 from models import Order, OrderStatus, TicketType, User
 from services import settlement
 from tests import live
 from tests.daraja.process import Simulator
 from tests.live import Live
-from tests.support import Maker, cart, success, wait_until
+from tests.support import Maker, cart, failure, success, wait_until
 from utils import clock
 
 BUYERS, PLACES = 100, 10
@@ -29,16 +31,15 @@ BUYERS, PLACES = 100, 10
 
 @pytest.fixture(scope="module")
 def server(settings: Settings, simulator: Simulator) -> Iterator[Live]:
-    """Two server processes and a worker."""
+    """Two server processes, and no worker: nothing may wait for one."""
     running = live.start(
         {
             "DATABASE_URL": settings.DATABASE_URL,
             "MPESA_BASE_URL": simulator.url,
             "SECRET_KEY": settings.SECRET_KEY,
             "WEB_WORKERS": "2",
-            "WORKER_PAUSE_SECONDS": "0.1",
-            "QUERY_PAUSES_SECONDS": "0.5",
-        }
+        },
+        has_worker=False,
     )
     yield running
     running.stop()
@@ -100,8 +101,8 @@ def test_carts_of_two_types_in_either_order_neither_deadlock_nor_oversell(
     assert [(row.sold, row.held) for row in rows] == [(PLACES, 0), (PLACES, 0)]
 
 
-def test_places_of_ended_holds_are_sold_once_to_those_who_come_at_once_without_a_worker(
-    single: Live, make: Maker, buyers: list[User]
+def test_places_of_ended_holds_are_sold_once_to_those_who_come_at_once(
+    server: Live, make: Maker, buyers: list[User]
 ) -> None:
     ticket_type = make.on_sale(quantity=PLACES)
     with clock.set_to(clock.ago(minutes=30)):
@@ -109,7 +110,7 @@ def test_places_of_ended_holds_are_sold_once_to_those_who_come_at_once_without_a
     assert make.read_ticket_type(ticket_type.id).held == PLACES
 
     late = [make.headers(buyer) for buyer in buyers[PLACES:]]
-    answers = at_once([lambda one=one: order(single, one, cart((ticket_type, 1))) for one in late])
+    answers = at_once([lambda one=one: order(server, one, cart((ticket_type, 1))) for one in late])
     won = [answer.json()["orderId"] for answer in answers if answer.status_code == 201]
     assert len(won) == PLACES
     assert {make.status(one.id) for one in ended} == {OrderStatus.EXPIRED}
@@ -165,8 +166,7 @@ def test_success_and_cancellation_at_once_end_in_tickets_or_in_a_refund(
                 ),
             ]
         )
-        ends = (OrderStatus.PAID, OrderStatus.REFUND_DUE)
-        wait_until(lambda placed=placed: make.status(placed.id) in ends)
+        wait_until(lambda placed=placed: make.status(placed.id) in (OrderStatus.PAID, OrderStatus.REFUND_DUE))
         order_now = make.read_order(placed.id)
         assert len(order_now.tickets) == (1 if order_now.status is OrderStatus.PAID else 0)
     row = make.read_ticket_type(ticket_type.id)
@@ -235,12 +235,61 @@ def _waits_for_a_lock(settings: Settings) -> bool:
         return bool(cursor.fetchone()[0])
 
 
-def test_the_worker_settles_what_a_killed_web_process_left(server: Live, make: Maker) -> None:
-    """Stored and committed is enough: here nothing but the worker knows of the message."""
+def test_the_worker_settles_what_a_killed_web_process_left(
+    settings: Settings, simulator: Simulator, make: Maker
+) -> None:
+    """Stored and committed is enough: nothing but the worker knows of the message."""
     placed, token = make.order()
     with make.app.app_context():
         settlement.receive_callback(token=token, body=success(placed.total_kes), remote_address=None)
-    wait_until(lambda: make.status(placed.id) is OrderStatus.PAID)
+    running = live.start({"DATABASE_URL": settings.DATABASE_URL, "MPESA_BASE_URL": simulator.url})
+    try:
+        wait_until(lambda: make.status(placed.id) is OrderStatus.PAID)
+    finally:
+        running.stop()
+
+
+def test_slow_senders_hold_up_nobody(single: Live, make: Maker) -> None:
+    """More half-sent orders than there are database connections."""
+    host, port = single.url.removeprefix("http://").split(":")
+    token = make.headers(make.attendee())["Authorization"]
+    head = f"POST /orders HTTP/1.1\r\nHost: x\r\nAuthorization: {token}\r\nContent-Length: 1000\r\n"
+    slow = [socket.create_connection((host, int(port))) for _ in range(25)]
+    try:
+        for one in slow:
+            one.sendall(f"{head}Content-Type: application/json\r\n\r\n{{".encode())
+        for _ in range(5):
+            assert requests.get(single.url + "/events", timeout=5).status_code == 200
+    finally:
+        for one in slow:
+            one.close()
+
+
+def test_money_settled_while_its_event_is_cancelled_is_paid_and_owed_back_or_never_ticketed(
+    server: Live, make: Maker
+) -> None:
+    """Late money, whose order the cancellation would otherwise pass over."""
+    for _ in range(5):
+        event = make.event()
+        ticket_type = make.ticket_type(event)
+        placed, token = make.order(ticket_type=ticket_type)
+        make.deliver(token, failure())
+        with make.app.app_context(), clock.set_to(clock.ahead(minutes=30)):
+            tasks.expire_orders()
+        body = success(placed.total_kes, f"UKC{placed.id:07d}")
+        owner = make.headers(event.organizer)
+        at_once(
+            [
+                lambda token=token, body=body: requests.post(
+                    f"{server.url}/api/payment/callback/{token}", data=body, timeout=60
+                ),
+                lambda event=event, owner=owner: requests.post(
+                    f"{server.url}/events/{event.id}/cancel", headers=owner, timeout=60
+                ),
+            ]
+        )
+        wait_until(lambda: all(one.settled_at for one in make.messages()))
+        assert make.status(placed.id) is OrderStatus.REFUND_DUE
 
 
 def test_a_callback_is_answered_while_somebody_else_holds_its_order(

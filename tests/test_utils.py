@@ -135,28 +135,6 @@ def test_a_code_is_made_of_characters_that_cannot_be_confused() -> None:
     assert set("".join(security.new_code(12) for _ in range(1_000))) == set(security.CROCKFORD)
 
 
-@pytest.mark.parametrize(
-    ("typed", "meant"),
-    [
-        ("7KQ2-M9XA-4TBW", "7KQ2M9XA4TBW"),
-        ("7kq2m9xa4tbw", "7KQ2M9XA4TBW"),
-        (" 7kq2 m9xa\t4tbw\n", "7KQ2M9XA4TBW"),
-        ("oOiIlL", "001111"),
-        ("7KQ2\u2013M9XA\u20134TBW", "7KQ2M9XA4TBW"),
-        ("", ""),
-        ("---", ""),
-    ],
-)
-def test_a_typed_code_is_forgiven_case_blanks_dashes_and_looks(typed: str, meant: str) -> None:
-    assert security.normalise_code(typed) == meant
-
-
-def test_normalising_a_new_code_changes_its_dashes_alone() -> None:
-    for _ in range(100):
-        code = security.new_code(12, group=4)
-        assert security.normalise_code(code) == code.replace("-", "")
-
-
 def test_a_secret_survives_any_gateway_and_is_kept_as_its_hash() -> None:
     secret = security.new_secret()
     assert re.fullmatch("[0-9a-f]{32}", secret)

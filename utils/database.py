@@ -72,6 +72,8 @@ def engine_options(*, pool_size: int, lock_timeout_ms: int, statement_timeout_ms
         "max_overflow": 0,
         "pool_timeout": 10,
         "pool_pre_ping": True,
+        # What an error is about may be somebody's address or password hash: not for the log.
+        "hide_parameters": True,
         "connect_args": {
             "application_name": "ticksy",
             "connect_timeout": 5,

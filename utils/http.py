@@ -76,12 +76,8 @@ def read(shape: type[_Shape]) -> _Shape:
 
     Raises Malformed, TooLarge, WrongType, Invalid.
     """
-    if request.mimetype in ("multipart/form-data", "application/x-www-form-urlencoded"):
-        try:
-            form = request.form.to_dict()
-        except ValueError:
-            raise errors.Malformed("The form is broken or cut off.") from None
-        return check(shape, form)
+    if _is_form():
+        return check(shape, request.form.to_dict())
     body = read_body()
     if not body:
         return check(shape, {})
@@ -91,6 +87,21 @@ def read(shape: type[_Shape]) -> _Shape:
         return shape.model_validate_json(body)
     except ValidationError as error:
         raise _refusal(error) from None
+
+
+def receive(*, may_be_form: bool) -> None:
+    """Wait for the whole body and keep it. Raises Malformed for a broken form, TooLarge."""
+    if not (may_be_form and _is_form()):
+        read_body()
+        return
+    try:
+        _ = request.form
+    except ValueError:
+        raise errors.Malformed("The form is broken or cut off.") from None
+
+
+def _is_form() -> bool:
+    return request.mimetype in ("multipart/form-data", "application/x-www-form-urlencoded")
 
 
 def read_body() -> bytes:

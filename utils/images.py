@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,11 +16,13 @@ from utils.errors import Invalid
 from utils.security import new_secret
 
 FORMATS = ("PNG", "JPEG", "WEBP")
-#: What a phone's camera makes, with room; more is an attack on our memory.
-MAX_PIXELS = 50_000_000
+#: What a phone's camera makes, with room; more is an attack on our memory. JPEG can be decoded at a smaller size.
+MAX_PIXELS = {"JPEG": 50_000_000, "PNG": 20_000_000, "WEBP": 20_000_000}
 #: Longest side after re-encoding, in pixels.
 MAX_SIDE = 2_000
 _QUALITY = 85
+#: Pictures one process decodes at the same time: each may take a hundred megabytes.
+_decoders = threading.BoundedSemaphore(2)
 #: Pillow's decoders raise whatever they trip over.
 _TRIPPED = (
     *(OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, EOFError),
@@ -39,7 +42,9 @@ def stored(data: bytes | None, folder: Path) -> Iterator[str | None]:
         return
     name = f"{new_secret()}.webp"
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / name).write_bytes(_reencode(data))
+    with _decoders:
+        clean = _reencode(data)
+    (folder / name).write_bytes(clean)
     try:
         yield name
     except BaseException:
@@ -58,7 +63,7 @@ def _reencode(data: bytes) -> bytes:
             # Broken metadata, which is thrown away, and sizes, which are checked here.
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
-                if picture.width * picture.height > MAX_PIXELS:
+                if picture.width * picture.height > MAX_PIXELS[picture.format or ""]:
                     raise BadImage("This picture has too many pixels. Please send a smaller one.")
                 picture.draft("RGB", (MAX_SIDE, MAX_SIDE))
                 upright = ImageOps.exif_transpose(picture)

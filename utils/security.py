@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+import threading
 
 from flask import current_app
 from flask_bcrypt import Bcrypt
@@ -14,12 +15,14 @@ bcrypt = Bcrypt()
 
 #: Crockford's base32: no I, L, O, U, so that a code survives being read out or typed.
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-_CONFUSED = str.maketrans("ILO", "110")
 
 MIN_PASSWORD, MAX_PASSWORD = 8, 128
 #: zxcvbn's estimate of the guesses needed, as a power of ten; below it are the words of every cracking list.
 _MIN_GUESSES_LOG10 = 6
-_ZXCVBN_READS = 72
+#: It takes seconds over long ones; what is not guessed by then is no word of a list.
+_ZXCVBN_READS = 24
+#: It keeps the words known of one person in a global.
+_zxcvbn_lock = threading.Lock()
 
 
 def hash_password(password: str) -> str:
@@ -51,7 +54,8 @@ def check_password(password: str, *, known: list[str]) -> None:
         raise ValueError(f"Please choose a password of at least {MIN_PASSWORD} characters.")
     if len(password) > MAX_PASSWORD:
         raise ValueError(f"Please choose a password of at most {MAX_PASSWORD} characters.")
-    guesses = zxcvbn(password[:_ZXCVBN_READS], user_inputs=[word for word in known if word])["guesses_log10"]
+    with _zxcvbn_lock:
+        guesses = zxcvbn(password[:_ZXCVBN_READS], user_inputs=[word for word in known if word])["guesses_log10"]
     if guesses < _MIN_GUESSES_LOG10:
         raise ValueError("This password is too easy to guess. Please choose another one.")
 
@@ -72,8 +76,3 @@ def new_code(length: int, *, group: int = 0) -> str:
     if not group:
         return text
     return "-".join(text[start : start + group] for start in range(0, length, group))
-
-
-def normalise_code(typed: str) -> str:
-    """What was meant by a typed code: case, blanks, dashes and look-alike letters are forgiven."""
-    return "".join(char for char in typed.upper().translate(_CONFUSED) if char in CROCKFORD)

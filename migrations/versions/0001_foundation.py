@@ -1,4 +1,4 @@
-"""foundation"""
+"""everything the main job needs"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -35,12 +35,7 @@ def upgrade():
         sa.Column(
             "status",
             sa.Enum(
-                "active",
-                "banned",
-                name="known_account_status",
-                native_enum=False,
-                create_constraint=True,
-                length=20,
+                "active", "banned", name="known_account_status", native_enum=False, create_constraint=True, length=20
             ),
             nullable=False,
         ),
@@ -102,7 +97,7 @@ def upgrade():
             "search_words",
             postgresql.TSVECTOR(),
             sa.Computed(
-                "(((setweight(to_tsvector('english'::regconfig, title), 'A'::\"char\") || setweight(to_tsvector('english'::regconfig, COALESCE(tags, ''::text)), 'B'::\"char\")) || setweight(to_tsvector('english'::regconfig, location), 'B'::\"char\")) || setweight(to_tsvector('english'::regconfig, description), 'C'::\"char\"))",
+                "(to_tsvector('english'::regconfig, regexp_replace(((((((title || ' '::text) || COALESCE(tags, ''::text)) || ' '::text) || location) || ' '::text) || description), '[!-/:-@[-`{-¿\u2000-⯿\u3000-〿🀀-\U0001faff]+'::text, ' '::text, 'g'::text)) || to_tsvector('simple'::regconfig, regexp_replace(((((((title || ' '::text) || COALESCE(tags, ''::text)) || ' '::text) || location) || ' '::text) || description), '[!-/:-@[-`{-¿\u2000-⯿\u3000-〿🀀-\U0001faff]+'::text, ' '::text, 'g'::text)))",
                 persisted=True,
             ),
             nullable=False,
@@ -170,18 +165,10 @@ def upgrade():
     op.create_index(op.f("orders_buyer_id_id_idx"), "orders", ["buyer_id", "id"], unique=False)
     op.create_index(op.f("orders_event_id_status_idx"), "orders", ["event_id", "status"], unique=False)
     op.create_index(
-        "orders_open_idx",
-        "orders",
-        ["expires_at", "id"],
-        unique=False,
-        postgresql_where=sa.text("status = 'pending'"),
+        "orders_open_idx", "orders", ["expires_at", "id"], unique=False, postgresql_where=sa.text("status = 'pending'")
     )
     op.create_index(
-        "orders_refund_due_idx",
-        "orders",
-        ["id"],
-        unique=False,
-        postgresql_where=sa.text("status = 'refund_due'"),
+        "orders_refund_due_idx", "orders", ["id"], unique=False, postgresql_where=sa.text("status = 'refund_due'")
     )
     op.create_table(
         "reviews",
@@ -222,10 +209,7 @@ def upgrade():
         sa.PrimaryKeyConstraint("id", name=op.f("ticket_types_pkey")),
     )
     op.create_index(
-        "one_ticket_type_of_a_name",
-        "ticket_types",
-        ["event_id", sa.literal_column("lower(name)")],
-        unique=True,
+        "one_ticket_type_of_a_name", "ticket_types", ["event_id", sa.literal_column("lower(name)")], unique=True
     )
     op.create_table(
         "order_items",
@@ -309,6 +293,9 @@ def upgrade():
         unique=True,
         postgresql_where=sa.text("status IN ('submitting', 'prompted', 'unknown') AND superseded_at IS NULL"),
     )
+    op.create_index(
+        "payments_noted_idx", "payments", ["order_id"], unique=False, postgresql_where=sa.text("note IS NOT NULL")
+    )
     op.create_index(op.f("payments_order_id_id_idx"), "payments", ["order_id", "id"], unique=False)
     op.create_index(op.f("payments_phone_created_at_idx"), "payments", ["phone", "created_at"], unique=False)
     op.create_index(
@@ -323,7 +310,7 @@ def upgrade():
         "payments",
         ["next_query_at"],
         unique=False,
-        postgresql_where="next_query_at IS NOT NULL",
+        postgresql_where=sa.text("next_query_at IS NOT NULL"),
     )
     op.create_table(
         "tickets",
@@ -390,21 +377,24 @@ def upgrade():
         "mpesa_messages",
         ["id"],
         unique=False,
-        postgresql_where="settled_at IS NULL",
+        postgresql_where=sa.text("settled_at IS NULL"),
     )
 
 
 def downgrade():
-    op.drop_index("mpesa_messages_to_settle_idx", table_name="mpesa_messages", postgresql_where="settled_at IS NULL")
+    op.drop_index(
+        "mpesa_messages_to_settle_idx", table_name="mpesa_messages", postgresql_where=sa.text("settled_at IS NULL")
+    )
     op.drop_index(op.f("mpesa_messages_payment_id_id_idx"), table_name="mpesa_messages")
     op.drop_table("mpesa_messages")
     op.drop_index(op.f("tickets_ticket_type_id_idx"), table_name="tickets")
     op.drop_index(op.f("tickets_order_id_idx"), table_name="tickets")
     op.drop_table("tickets")
-    op.drop_index("payments_to_query_idx", table_name="payments", postgresql_where="next_query_at IS NOT NULL")
+    op.drop_index("payments_to_query_idx", table_name="payments", postgresql_where=sa.text("next_query_at IS NOT NULL"))
     op.drop_index("payments_submitting_idx", table_name="payments", postgresql_where=sa.text("status = 'submitting'"))
     op.drop_index(op.f("payments_phone_created_at_idx"), table_name="payments")
     op.drop_index(op.f("payments_order_id_id_idx"), table_name="payments")
+    op.drop_index("payments_noted_idx", table_name="payments", postgresql_where=sa.text("note IS NOT NULL"))
     op.drop_index(
         "one_live_prompt_per_order",
         table_name="payments",
