@@ -15,6 +15,7 @@ import commands
 import config
 import models
 import resources
+from services import access_tokens
 from utils import http, logger, postgres
 from utils.database import db, engine_options
 from utils.mpesa import Daraja
@@ -62,6 +63,7 @@ def create_app(settings: config.Settings | None = None) -> Flask:
         callback_url=settings.CALLBACK_URL,
         connect_seconds=settings.MPESA_CONNECT_SECONDS,
         answer_seconds=settings.MPESA_ANSWER_SECONDS,
+        share_token=access_tokens.share,
     )
 
     db.init_app(app)

@@ -9,6 +9,7 @@ payments          one M-PESA prompt for an order and what became of it
 mpesa_messages    everything Safaricom said, as it came, append-only
 tickets           what one person holds
 reviews           what an attendee says of an event
+mpesa_access      Daraja's access token, shared by all processes
 audit_log         who changed what, when
 
 Every relationship refuses to load by itself: a query names what it needs.
@@ -601,6 +602,21 @@ class Review(Model):
 
 
 # ── Back office ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class MpesaAccess(Model):
+    """Daraja's access token, one for all processes. One row, written by `services.access_tokens`."""
+
+    __tablename__ = "mpesa_access"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    token: Mapped[str | None]
+    #: Until when the token may be used.
+    ends_at: Mapped[datetime | None]
+    #: Until when one process has the task of fetching the next one.
+    fetching_until: Mapped[datetime | None]
+
+    __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
 
 
 class AuditLog(Model):

@@ -21,7 +21,7 @@ class Settings:
     SIM_AUTO_PAY_SECONDS: float = 5
     SIM_TOKEN_SECONDS: int = 3599
     #: 1: a new access token ends the one before, as the portal says.
-    SIM_SINGLE_TOKEN: int = 0
+    SIM_SINGLE_TOKEN: int = 1
     MPESA_CONSUMER_KEY: str = "simulator-consumer-key"
     MPESA_CONSUMER_SECRET: str = "simulator-consumer-secret"
     MPESA_SHORTCODE: str = "174379"

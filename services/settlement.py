@@ -320,8 +320,9 @@ def _refuse_late_money(order: Order) -> str | None:
     again = select(Order.id).where(
         Order.buyer_id == order.buyer_id,
         Order.cart == order.cart,
-        Order.id > order.id,
+        Order.id != order.id,
         Order.status == OrderStatus.PAID,
+        Order.paid_at > order.created_at,
     )
     return "bought_again" if db.session.scalar(again.limit(1)) else None
 

@@ -113,9 +113,8 @@ def _take(wanted: Mapping[int, int], column: str) -> None:
         with db.session.begin_nested():
             _move_all(wanted, column, freed={})
     except _NoRoom:
+        # Once more even if there is nothing to free: somebody else may be freeing it, whom the UPDATE then waits for.
         freed = expire_ended_orders(of_types=wanted, at_most=None)
-        if not freed:
-            raise SoldOut from None
         try:
             _move_all(wanted, column, freed)
         except _NoRoom:

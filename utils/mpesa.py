@@ -243,8 +243,19 @@ class Answer(NamedTuple):
     body: bytes
 
 
-class _NoToken(Exception):
+class AccessToken(NamedTuple):
+    """Opens Daraja for `seconds` from now, some less than Daraja said."""
+
+    text: str
+    seconds: float
+
+
+class NoAccessToken(Exception):
     """Daraja gave no access token."""
+
+
+def _keep_to_oneself(fetch: Callable[[], AccessToken], _refused: str | None) -> AccessToken:
+    return fetch()
 
 
 class Daraja:
@@ -263,7 +274,12 @@ class Daraja:
         answer_seconds: float,
         throttle_pauses_seconds: tuple[float, ...] = (0.5, 1.5),
         sleep: Callable[[float], None] = time.sleep,
+        share_token: Callable[[Callable[[], AccessToken], str | None], AccessToken] = _keep_to_oneself,
     ) -> None:
+        """A new token may end the one before (portal, FAQ), so processes share theirs.
+
+        `share_token` is given a way to fetch one, and the one last refused, if any; it returns one that is good.
+        """
         self._base_url = base_url
         self._key = (consumer_key, consumer_secret)
         self._shortcode = shortcode
@@ -279,6 +295,8 @@ class Daraja:
         self._token: str | None = None
         self._token_ends = 0.0
         self._token_missed_at = 0.0
+        self._token_refused: str | None = None
+        self._share_token = share_token
         self._token_lock = threading.Lock()
 
     def push(
@@ -304,7 +322,7 @@ class Daraja:
         while True:
             try:
                 token = self._access_token()
-            except _NoToken:
+            except NoAccessToken:
                 return Refused("no_token")
             outcome = self._push_once(payload, token)
             refusal = _REFUSALS.get(outcome.code) if isinstance(outcome, Refused) else None
@@ -323,7 +341,7 @@ class Daraja:
             try:
                 token = self._access_token()
                 answer = self._post("/mpesa/stkpushquery/v1/query", payload, token)
-            except (requests.RequestException, _NoToken) as error:
+            except (requests.RequestException, NoAccessToken) as error:
                 log.warning("query not answered: %s", type(error).__name__)
                 return None
             if is_token_fresh or _REFUSALS.get(_error_code(answer.body) or "") is not _Refusal.TOKEN:
@@ -356,28 +374,29 @@ class Daraja:
     def _access_token(self) -> str:
         """The cached token, or a new one, fetched by one thread while the others wait for it, or fail with it.
 
-        Raises _NoToken.
+        Raises NoAccessToken.
         """
         asked_at = time.monotonic()
         with self._token_lock:
             if self._token is None or time.monotonic() >= self._token_ends:
                 if asked_at < self._token_missed_at:
-                    raise _NoToken
+                    raise NoAccessToken
                 try:
-                    self._token, seconds = self._fetch_token()
-                except _NoToken:
+                    self._token, seconds = self._share_token(self._fetch_token, self._token_refused)
+                except NoAccessToken:
                     self._token_missed_at = time.monotonic()
                     raise
-                self._token_ends = time.monotonic() + seconds - min(60, seconds / 10)
+                self._token_ends = time.monotonic() + seconds
             return self._token
 
     def _forget_token(self, refused: str) -> None:
-        """Unless another thread has replaced it already: a new token may end the one before (portal, FAQ)."""
+        """Unless another thread has replaced it already."""
         with self._token_lock:
+            self._token_refused = refused
             if self._token == refused:
                 self._token = None
 
-    def _fetch_token(self) -> tuple[str, float]:
+    def _fetch_token(self) -> AccessToken:
         try:
             answer = self._http.get(
                 self._base_url + "/oauth/v1/generate",
@@ -388,13 +407,14 @@ class Daraja:
             )
         except requests.RequestException as error:
             log.error("no access token from Daraja: %s", type(error).__name__)
-            raise _NoToken from None
+            raise NoAccessToken from None
         body = _parse(answer.content)
         token, seconds = _text(_get(body, "access_token")), _amount(_get(body, "expires_in"))
         if token is None:
             log.error("no access token from Daraja: HTTP %s", answer.status_code)
-            raise _NoToken
-        return token, float(seconds or 3599)
+            raise NoAccessToken
+        lasts = float(seconds or 3599)
+        return AccessToken(token, lasts - min(60, lasts / 10))
 
 
 def _read_push_answer(answer: Answer) -> PushOutcome:

@@ -12,6 +12,15 @@ depends_on = None
 
 def upgrade():
     op.create_table(
+        "mpesa_access",
+        sa.Column("id", sa.BigInteger(), nullable=False),
+        sa.Column("token", sa.Text(), nullable=True),
+        sa.Column("ends_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("fetching_until", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint("id = 1", name=op.f("one_row")),
+        sa.PrimaryKeyConstraint("id", name=op.f("mpesa_access_pkey")),
+    )
+    op.create_table(
         "users",
         sa.Column("id", sa.BigInteger(), nullable=False),
         sa.Column("first_name", sa.Text(), nullable=False),
@@ -422,3 +431,4 @@ def downgrade():
     op.drop_index(op.f("audit_log_created_at_id_idx"), table_name="audit_log")
     op.drop_table("audit_log")
     op.drop_table("users")
+    op.drop_table("mpesa_access")
