@@ -42,7 +42,7 @@ run: $(VENV) ## Run it all: database, API, worker and simulated M-PESA (Ctrl-C s
 	@exec .venv/bin/python -m development
 
 test: $(VENV) ## Run the tests (make test ARGS="-k orders")
-	FLASK_ENV=testing .venv/bin/python -m pytest $(ARGS)
+	FLASK_ENV=testing .venv/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 demo: $(VENV) ## Buy one ticket on the server that `make run` started
 	@.venv/bin/python -m development.demo

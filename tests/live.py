@@ -13,7 +13,10 @@ from dataclasses import dataclass, field
 import requests
 
 from config import ROOT
-from tests.support import free_port, wait_until
+from tests.support import (
+    free_port,
+)
+from tests.waiting import wait_until
 
 
 @dataclass

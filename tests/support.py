@@ -6,7 +6,6 @@ import itertools
 import json
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -35,17 +34,6 @@ from utils import clock, tokens
 from utils.database import db, transaction
 
 PASSWORD = "maziwa-lala-2026"
-
-
-def wait_until(condition: Callable[[], Any], *, seconds: float = 15) -> Any:
-    """The condition's first true value; fails after so many seconds. The only place where tests sleep."""
-    end = time.monotonic() + seconds
-    while True:
-        value = condition()
-        if value:
-            return value
-        assert time.monotonic() < end, f"not within {seconds} s: {condition}"
-        time.sleep(0.02)
 
 
 def free_port() -> int:

@@ -20,7 +20,16 @@ from models import EventStatus, OrderStatus, PaymentStatus, TicketType, User
 from services import booking, events
 from tests.daraja.process import Simulator
 from tests.scripted_daraja import PUSH, Reply, ScriptedDaraja, scripted_daraja
-from tests.support import Maker, bearer, cart, failure, new_receipt, success, together, wait_until
+from tests.support import (
+    Maker,
+    bearer,
+    cart,
+    failure,
+    new_receipt,
+    success,
+    together,
+)
+from tests.waiting import wait_until
 from utils import clock
 
 #: Its owner pays after a quarter of an hour only: within a test the prompt stays unanswered.

@@ -28,7 +28,16 @@ from models import (
 from services import booking, events, moderation, prompts, settlement
 from tests.daraja.process import Simulator
 from tests.scripted_daraja import PUSH, QUERY, TOKEN, Reply, query_result, scripted_daraja
-from tests.support import Maker, cart, changed_settings, failure, new_receipt, success, together, wait_until
+from tests.support import (
+    Maker,
+    cart,
+    changed_settings,
+    failure,
+    new_receipt,
+    success,
+    together,
+)
+from tests.waiting import wait_until
 from utils import clock, logger
 from utils.database import db, transaction
 

@@ -20,7 +20,7 @@ import psutil
 import psycopg2
 import pytest
 
-from tests.support import wait_until
+from tests.waiting import wait_until
 from utils import postgres, postgres_programs
 from utils.postgres import EmbeddedPostgres, PostgresUnavailable
 

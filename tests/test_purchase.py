@@ -5,7 +5,11 @@ from __future__ import annotations
 from flask.testing import FlaskClient
 
 from models import OrderStatus
-from tests.support import Maker, cart, wait_until
+from tests.support import (
+    Maker,
+    cart,
+)
+from tests.waiting import wait_until
 
 PAYS = "254700000000"
 

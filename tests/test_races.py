@@ -23,7 +23,13 @@ from services import settlement
 from tests import live
 from tests.daraja.process import Simulator
 from tests.live import Live
-from tests.support import Maker, cart, failure, success, wait_until
+from tests.support import (
+    Maker,
+    cart,
+    failure,
+    success,
+)
+from tests.waiting import wait_until
 from utils import clock
 
 BUYERS, PLACES = 100, 10

@@ -18,7 +18,14 @@ import tasks
 from models import MessageChannel, OrderStatus, PaymentStatus
 from services import settlement
 from tests.scripted_daraja import QUERY, Reply, query_result, scripted_daraja
-from tests.support import Maker, changed_settings, failure, success, together, wait_until
+from tests.support import (
+    Maker,
+    changed_settings,
+    failure,
+    success,
+    together,
+)
+from tests.waiting import wait_until
 from utils import clock
 from utils.database import db, transaction
 

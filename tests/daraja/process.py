@@ -6,11 +6,9 @@ import base64
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import requests
 
@@ -18,17 +16,6 @@ ROOT = Path(__file__).resolve().parents[2]
 COMMAND = [sys.executable, "-m", "daraja_simulator"]
 KEY, SECRET = "simulator-consumer-key", "simulator-consumer-secret"
 SHORTCODE, PASSKEY = "174379", "simulator-passkey"
-
-_Found = TypeVar("_Found")
-
-
-def wait_until(condition: Callable[[], _Found], *, seconds: float = 5) -> _Found:
-    """The condition's first true value; fails after so many seconds."""
-    end = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < end, f"not within {seconds} s"
-        time.sleep(0.01)
-    return found
 
 
 def environment(**settings: object) -> dict[str, str]:

@@ -10,7 +10,15 @@ from datetime import datetime, timedelta
 import pytest
 import requests
 
-from .process import COMMAND, ROOT, Simulator, environment, start_simulator, wait_until
+from tests.waiting import wait_until
+
+from .process import (
+    COMMAND,
+    ROOT,
+    Simulator,
+    environment,
+    start_simulator,
+)
 from .receiver import Receiver
 
 

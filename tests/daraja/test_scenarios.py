@@ -12,7 +12,11 @@ from typing import Any
 import pytest
 import requests
 
-from .process import Simulator, wait_until
+from tests.waiting import wait_until
+
+from .process import (
+    Simulator,
+)
 from .receiver import Received, Receiver
 from .test_simulator import shape
 

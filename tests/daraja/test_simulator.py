@@ -10,7 +10,14 @@ from typing import Any
 import pytest
 import requests
 
-from .process import KEY, SECRET, Simulator, start_simulator, wait_until
+from tests.waiting import wait_until
+
+from .process import (
+    KEY,
+    SECRET,
+    Simulator,
+    start_simulator,
+)
 from .receiver import Receiver
 
 #: Answered only after 18 seconds at fifty times the speed of life, so its prompt is open throughout a test.

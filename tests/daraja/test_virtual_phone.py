@@ -8,7 +8,12 @@ from typing import Any
 import pytest
 import requests
 
-from .process import Simulator, start_simulator, wait_until
+from tests.waiting import wait_until
+
+from .process import (
+    Simulator,
+    start_simulator,
+)
 from .receiver import Receiver
 
 PHONE = "254712345678"

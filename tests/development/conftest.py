@@ -14,7 +14,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.support import free_port, wait_until
+from tests.support import (
+    free_port,
+)
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 #: Neither installed things nor what a run leaves behind.

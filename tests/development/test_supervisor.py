@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -18,7 +17,7 @@ import pytest
 import requests
 
 from tests.development.conftest import Supervisor, processes_in
-from tests.support import wait_until
+from tests.waiting import wait_until
 from utils import postgres
 
 Run = Callable[..., Supervisor]
@@ -97,17 +96,15 @@ def test_a_signal_during_the_start_stops_it_too(run: Run) -> None:
     assert "Traceback" not in supervisor.output
 
 
-def test_the_second_start_is_quick_and_finds_the_data(run: Run, checkout: Path) -> None:
+def test_the_second_start_finds_the_data(run: Run, checkout: Path) -> None:
     first = run()
     first.wait_until_ready()
     execute(checkout, "CREATE TABLE kept AS SELECT 42 AS number")
     first.send(signal.SIGINT)
     first.wait()
 
-    began = time.monotonic()
     second = run()
-    second.wait_until_ready(timeout=10)
-    assert time.monotonic() - began < 10
+    second.wait_until_ready()
     assert execute(checkout, "SELECT number FROM kept") == 42
 
 
