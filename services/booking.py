@@ -14,6 +14,7 @@ from sqlalchemy.orm import joinedload, selectinload, with_expression
 
 from config import settings
 from models import (
+    OPEN_PAYMENTS,
     Event,
     EventStatus,
     Order,
@@ -330,7 +331,12 @@ def list_all_orders(*, status: OrderStatus | None, needs_attention: bool) -> Sel
         orders = orders.where(_is_now(status))
     if needs_attention:
         noted = select(Payment.order_id).where(Payment.note.is_not(None))
-        orders = orders.where(or_(Order.status == OrderStatus.REFUND_DUE, Order.id.in_(noted)))
+        unheard_of = select(Payment.order_id).where(
+            Payment.status.in_(OPEN_PAYMENTS), Payment.created_at < clock.ago(hours=settings.QUERY_FOR_HOURS)
+        )
+        orders = orders.where(
+            or_(Order.status == OrderStatus.REFUND_DUE, Order.id.in_(noted), Order.id.in_(unheard_of))
+        )
     return orders
 
 

@@ -273,6 +273,7 @@ def _receive_money(order: Order, payment: Payment, message: MpesaMessage) -> Non
     payment.paid_at = clock.now()
     payment.paid_through = message.channel
     payment.result_code, payment.result_text, payment.next_query_at = "0", "Paid.", None
+    payment.note = None
     audit.record(None, "payment_received", payment, receipt=payment.receipt, amount_kes=payment.amount_kes)
     refusal = _turn_into_tickets(order, received_at=message.received_at)
     if refusal is None:

@@ -19,6 +19,7 @@ from models import (
     AccountStatus,
     Event,
     EventStatus,
+    MessageChannel,
     MpesaMessage,
     Order,
     OrderStatus,
@@ -85,6 +86,11 @@ def success(amount_kes: float | None, receipt: str | None = "UKN7RT61SV", **ids:
 def failure(code: int | str = 1032, **ids: str) -> bytes:
     """A failure callback as Safaricom posts it."""
     return _callback(code, {}, ids)
+
+
+def failure_answer(code: int) -> bytes:
+    """A query's answer that a prompt failed, as Safaricom gives it."""
+    return json.dumps({"ResponseCode": "0", "ResultCode": str(code), "ResultDesc": "…"}).encode()
 
 
 def _callback(code: int | str, more: dict[str, Any], ids: dict[str, str]) -> bytes:
@@ -219,6 +225,13 @@ class Maker:
             message = db.session.get_one(MpesaMessage, message_id, populate_existing=True)
             assert message.settled_at is not None
             return message.verdict or ""
+
+    def settle_query(self, payment_id: int, body: bytes) -> None:
+        """Settle what M-PESA answered to a question about a payment."""
+        with self.app.app_context():
+            with transaction():
+                message_id = settlement.store(payment_id, MessageChannel.STK_QUERY, body, http_status=200)
+            assert settlement.settle_message(message_id)
 
     # ── Reading back, from the database, never from memory
 

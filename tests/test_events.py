@@ -218,6 +218,13 @@ def test_a_new_picture_sends_an_approved_event_back(
     assert (answer.status_code, answer.json["status"]) == (200, "pending")
 
 
+def test_a_picture_for_somebody_elses_event_is_not_even_looked_at(
+    client: FlaskClient, make: Maker, approved: int
+) -> None:
+    answer = put_form(client, make.headers(make.organizer()), approved, {"image": upload(b"no picture at all")})
+    assert answer.status_code == 404
+
+
 def test_saving_without_a_change_leaves_an_approved_event_published(
     client: FlaskClient, as_organizer: dict[str, str], approved: int
 ) -> None:

@@ -25,6 +25,7 @@ from tests.support import (
     bearer,
     cart,
     failure,
+    failure_answer,
     new_receipt,
     success,
     together,
@@ -613,6 +614,30 @@ def test_an_order_gets_three_prompts(daraja: ScriptedDaraja, make: Maker, buyer:
         assert answer.status_code == status
     assert answer.json["code"] == "no_prompts_left"
     assert daraja.count(PUSH) == 3
+
+
+def test_the_same_cart_without_prompts_left_is_the_same_order_without_a_prompt(
+    daraja: ScriptedDaraja, make: Maker, buyer: Buyer
+) -> None:
+    """An unanswered prompt still keeps the order open after the last one failed."""
+    ticket_type = make.on_sale()
+    first = buyer.order((ticket_type, 1))
+    for minutes in (3, 6):
+        with clock.set_to(clock.ahead(minutes=minutes)):
+            assert buyer.pay(first.json["orderId"]).status_code == 200
+    last = make.payments(first.json["orderId"])[-1]
+    make.settle_query(last.id, failure_answer(1032))
+    again = buyer.order((ticket_type, 1))
+    assert (again.status_code, again.json["orderId"]) == (200, first.json["orderId"])
+    assert daraja.count(PUSH) == 3
+    assert buyer.poll(again)["ResultCode"] == "1032"
+
+
+def test_the_name_of_what_is_not_published_is_told_nobody(make: Maker, buyer: Buyer) -> None:
+    secret = make.ticket_type(make.event(status=EventStatus.PENDING), name="Secret Headliner")
+    answer = buyer.order((secret, 1))
+    assert (answer.status_code, answer.json["code"]) == (409, "not_on_sale")
+    assert "Secret" not in answer.get_data(as_text=True)
 
 
 def test_the_third_failed_prompt_ends_the_order_and_frees_its_places(app: Flask, make: Maker, buyer: Buyer) -> None:
