@@ -17,6 +17,7 @@ from tests.support import (
     free_port,
 )
 from tests.waiting import wait_until
+from utils import launch
 
 
 @dataclass
@@ -60,9 +61,8 @@ def start(environment: Mapping[str, str], *, has_worker: bool = True) -> Live:
     }
     live = Live(url)
     for command in ["serve", "worker"] if has_worker else ["serve"]:
-        live.processes.append(
-            subprocess.Popen([sys.executable, "-m", "flask", command], cwd=ROOT, env=full, start_new_session=True)
-        )
+        program = launch.command(sys.executable, "-m", "flask", command, end_with=signal.SIGTERM)
+        live.processes.append(subprocess.Popen(program, cwd=ROOT, env=full, start_new_session=True))
     try:
         wait_until(lambda: _is_ready(url), seconds=30)
     except BaseException:
