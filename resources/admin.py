@@ -9,7 +9,7 @@ from resources.base import ADMINS, Resource, endpoint
 from schemas.common import Page
 from schemas.events import EventDecision, EventSaved, OwnEventListed
 from schemas.orders import AdminOrder, OrderSearch
-from services import booking, events, moderation
+from services import events, moderation, orders
 
 
 class PendingEventList(Resource):
@@ -33,4 +33,4 @@ class AllOrderList(Resource):
     def get(self, _actor: User, query: OrderSearch) -> Select[tuple[Order]]:
         """Everybody's orders, newest first; `needs_attention=true` lists the money somebody must look after."""
         status = OrderStatus(query.status) if query.status else None
-        return booking.list_all_orders(status=status, needs_attention=query.needs_attention)
+        return orders.list_all_orders(status=status, needs_attention=query.needs_attention)

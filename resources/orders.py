@@ -8,7 +8,7 @@ from models import Order, OrderStatus, User
 from resources.base import LOGGED_IN, Resource, endpoint
 from schemas.common import Nothing, Page
 from schemas.orders import CheckoutOut, NewOrder, OrderOut
-from services import booking
+from services import booking, orders
 from services.booking import Checkout, Line
 
 
@@ -16,7 +16,7 @@ class OrderList(Resource):
     @endpoint(access=LOGGED_IN, query=Page, returns=list[OrderOut])
     def get(self, actor: User, query: Page) -> Select[tuple[Order]]:
         """One's own orders, newest first."""
-        return booking.list_orders(actor=actor)
+        return orders.list_orders(actor=actor)
 
     @endpoint(access=LOGGED_IN, body=NewOrder, returns=CheckoutOut, status=201)
     def post(self, actor: User, body: NewOrder) -> tuple[CheckoutOut, int]:
@@ -40,7 +40,7 @@ class OrderDetail(Resource):
     @endpoint(access=LOGGED_IN, returns=OrderOut)
     def get(self, actor: User, order_id: int) -> Order:
         """One order with its items, tickets and payments."""
-        return booking.get_order(actor=actor, order_id=order_id)
+        return orders.get_order(actor=actor, order_id=order_id)
 
     @endpoint(access=LOGGED_IN, returns=OrderOut)
     def delete(self, actor: User, order_id: int) -> Order:

@@ -8,7 +8,7 @@ from models import User
 from resources.base import PUBLIC, Resource, endpoint
 from schemas.orders import PollOut, PollPending, PollResult
 from schemas.payments import Acknowledgement
-from services import booking, settlement
+from services import orders, settlement
 from utils import background, http
 from utils.mpesa import ACKNOWLEDGEMENT
 
@@ -20,7 +20,7 @@ class PaymentCheck(Resource):
     @endpoint(access=PUBLIC, returns=PollOut)
     def get(self, _actor: User | None, poll_id: str) -> PollOut:
         """Whether an order is paid ("0") or over ("1032"); without a result, ask again."""
-        poll = booking.poll_order(poll_id)
+        poll = orders.poll_order(poll_id)
         if poll.is_paid:
             return PollOut(data=PollResult(ResultCode="0", ResultDesc="The order is paid."))
         if poll.is_over:

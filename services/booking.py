@@ -9,24 +9,21 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, ScalarSelect, Select, and_, func, or_, select
-from sqlalchemy.orm import joinedload, selectinload, with_expression
+from sqlalchemy import and_, func, or_, select
+from sqlalchemy.orm import joinedload, with_expression
 
 from config import settings
 from models import (
-    OPEN_PAYMENTS,
     Event,
     EventStatus,
     Order,
     OrderItem,
     OrderStatus,
-    Payment,
     PaymentStatus,
-    Ticket,
     TicketType,
     User,
 )
-from services import admission, audit, prompts, stock
+from services import admission, audit, orders, prompts, stock
 from services.prompts import Prompt
 from services.settlement import lock_order
 from utils import clock, money
@@ -86,7 +83,7 @@ def check_out(*, actor: User, phone: str, lines: Sequence[Line]) -> Checkout:
     placed = place_order(actor=actor, phone=phone, lines=lines)
     if placed.prompt is not None:
         prompts.send_prompt(placed.prompt)
-    return Checkout(get_order(actor=actor, order_id=placed.order_id), placed.is_new)
+    return Checkout(orders.get_order(actor=actor, order_id=placed.order_id), placed.is_new)
 
 
 def place_order(*, actor: User, phone: str, lines: Sequence[Line]) -> Placed:
@@ -291,7 +288,7 @@ def pay_order(*, actor: User, order_id: int) -> Checkout:
             raise Conflict("This order is no longer open. Please order again.", code="order_not_open")
         prompt = _prompt_again(order)
     prompts.send_prompt(prompt)
-    return Checkout(get_order(actor=actor, order_id=order_id), is_new=False)
+    return Checkout(orders.get_order(actor=actor, order_id=order_id), is_new=False)
 
 
 def cancel_order(*, actor: User, order_id: int) -> Order:
@@ -306,7 +303,7 @@ def cancel_order(*, actor: User, order_id: int) -> Order:
             stock.release(order.wanted)
         elif order.status is not OrderStatus.CANCELLED:
             raise Conflict("Only an order that is still open can be cancelled.", code="order_not_open")
-    return get_order(actor=actor, order_id=order_id)
+    return orders.get_order(actor=actor, order_id=order_id)
 
 
 def _lock_own_order(actor: User, order_id: int) -> Order:
@@ -314,93 +311,3 @@ def _lock_own_order(actor: User, order_id: int) -> Order:
     if order.buyer_id != actor.id:
         raise NotFound("There is no such order.")
     return order
-
-
-# ── Reading ───────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def list_orders(*, actor: User) -> Select[tuple[Order]]:
-    """The actor's own orders, newest first."""
-    return _whole_orders().where(Order.buyer_id == actor.id).order_by(Order.id.desc())
-
-
-def list_all_orders(*, status: OrderStatus | None, needs_attention: bool) -> Select[tuple[Order]]:
-    """Everybody's orders, newest first, for admins; those that need attention have money somebody must look after."""
-    orders = _whole_orders().order_by(Order.id.desc())
-    if status is not None:
-        orders = orders.where(_is_now(status))
-    if needs_attention:
-        noted = select(Payment.order_id).where(Payment.note.is_not(None))
-        unheard_of = select(Payment.order_id).where(
-            Payment.status.in_(OPEN_PAYMENTS), Payment.created_at < clock.ago(hours=settings.QUERY_FOR_HOURS)
-        )
-        orders = orders.where(
-            or_(Order.status == OrderStatus.REFUND_DUE, Order.id.in_(noted), Order.id.in_(unheard_of))
-        )
-    return orders
-
-
-def _is_now(status: OrderStatus) -> ColumnElement[bool]:
-    """SQL for `Order.current_status`."""
-    has_ended = and_(Order.status == OrderStatus.PENDING, Order.expires_at <= clock.now())
-    if status is OrderStatus.PENDING:
-        return and_(Order.status == status, Order.expires_at > clock.now())
-    return or_(Order.status == status, has_ended) if status is OrderStatus.EXPIRED else Order.status == status
-
-
-def get_order(*, actor: User, order_id: int) -> Order:
-    """The actor's own order, or anybody's for an admin. Raises NotFound."""
-    query = _whole_orders().where(Order.id == order_id).execution_options(populate_existing=True)
-    order = db.session.scalar(query)
-    if order is None or (order.buyer_id != actor.id and not actor.is_admin):
-        raise NotFound("There is no such order.")
-    return order
-
-
-def _whole_orders() -> Select[tuple[Order]]:
-    return select(Order).options(
-        joinedload(Order.event),
-        selectinload(Order.items).joinedload(OrderItem.ticket_type),
-        selectinload(Order.payments),
-        selectinload(Order.tickets).joinedload(Ticket.ticket_type),
-    )
-
-
-@dataclass(frozen=True)
-class Poll:
-    """How an order stands, in the two words its poller knows: paid or over. None of both: ask again later."""
-
-    is_paid: bool
-    is_over: bool
-
-
-_HAS_TICKETS = frozenset({OrderStatus.PAID, OrderStatus.PARTLY_REFUNDED})
-
-
-def poll_order(poll_id: str) -> Poll:
-    """Whether the order is paid, or is over as far as its buyer can tell. Late money may still pay it.
-
-    Raises NotFound.
-    """
-    row = db.session.execute(
-        select(Order.status, Order.expires_at, _latest_payment_status()).where(Order.poll_id == poll_id)
-    ).one_or_none()
-    if row is None:
-        raise NotFound("There is no such payment.")
-    status, expires_at, latest = row
-    if status is not OrderStatus.PENDING:
-        is_paid = status in _HAS_TICKETS
-        return Poll(is_paid, is_over=not is_paid)
-    has_failed = latest in (PaymentStatus.FAILED, PaymentStatus.REFUSED)
-    return Poll(is_paid=False, is_over=has_failed or expires_at <= clock.now())
-
-
-def _latest_payment_status() -> ScalarSelect[PaymentStatus]:
-    return (
-        select(Payment.status)
-        .where(Payment.order_id == Order.id)
-        .order_by(Payment.id.desc())
-        .limit(1)
-        .correlate(Order)
-        .scalar_subquery()
-    )

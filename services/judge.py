@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from models import MessageChannel, Payment, PaymentStatus
-from utils.mpesa import FAILURES, Outcome, Report
+from utils.mpesa_reports import FAILURES, Outcome, Report
 
 #: Ten capital letters and digits, on every receipt Safaricom has published.
 _RECEIPT = re.compile(r"^[A-Z0-9]{10}$")

@@ -39,10 +39,10 @@ from services.judge import (
     Verdict,
     judge,
 )
-from utils import clock, mpesa
+from utils import clock
 from utils.database import db, transaction
 from utils.errors import NotFound
-from utils.mpesa import Outcome, Report
+from utils.mpesa_reports import Outcome, Report, read_callback, read_query_answer
 from utils.security import hash_secret
 
 log = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ def receive_hint(*, body: bytes, remote_address: str | None) -> int | None:
 
     Returns the stored message's id, or None when it names no payment of ours or one that was asked about just now.
     """
-    checkout_request_id = mpesa.read_callback(body).checkout_request_id
+    checkout_request_id = read_callback(body).checkout_request_id
     if checkout_request_id is None:
         return None
     with transaction() as session:
@@ -189,8 +189,8 @@ def lock_order(order_id: int) -> Order:
 
 def _read(message: MpesaMessage) -> Report:
     if message.channel is MessageChannel.STK_QUERY:
-        return mpesa.read_query_answer(message.body)
-    return mpesa.read_callback(message.body)
+        return read_query_answer(message.body)
+    return read_callback(message.body)
 
 
 def _learn_ids(payment: Payment, report: Report) -> Suspect | None:

@@ -29,7 +29,7 @@ from models import (
     TicketType,
     User,
 )
-from services import accounts, booking, events, moderation, settlement, ticket_types
+from services import accounts, booking, events, moderation, orders, settlement, ticket_types
 from services.booking import Line
 from utils import clock, tokens
 from utils.database import db, transaction
@@ -238,7 +238,7 @@ class Maker:
     def read_order(self, order_id: int) -> Order:
         """The order with event, items, payments and tickets."""
         with self.app.app_context():
-            order = db.session.scalars(booking._whole_orders().where(Order.id == order_id)).one()
+            order = db.session.scalars(orders.whole_orders().where(Order.id == order_id)).one()
             db.session.expunge_all()
             return order
 

@@ -22,7 +22,7 @@ from services.judge import (
     Verdict,
     judge,
 )
-from utils.mpesa import FAILURES, Outcome, Report
+from utils.mpesa_reports import FAILURES, Outcome, Report
 
 CALLBACK, HINT, QUERY = MessageChannel.STK_CALLBACK, MessageChannel.STK_HINT, MessageChannel.STK_QUERY
 SUBMITTING, PROMPTED, UNKNOWN = PaymentStatus.SUBMITTING, PaymentStatus.PROMPTED, PaymentStatus.UNKNOWN

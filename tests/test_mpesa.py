@@ -19,7 +19,8 @@ from tests.daraja.process import Simulator
 from tests.scripted_daraja import HANG, PUSH, QUERY, RESET, TOKEN, Reply, ScriptedDaraja
 from tests.support import free_port, together
 from utils import clock, mpesa
-from utils.mpesa import Accepted, Daraja, Outcome, PushOutcome, Refused, Report, Unknown, read_callback
+from utils.mpesa import Accepted, Daraja, PushOutcome, Refused, Unknown
+from utils.mpesa_reports import FAILURES, Outcome, Report, read_callback, read_query_answer
 
 GOLDEN = Path(__file__).parent / "daraja" / "golden"
 
@@ -337,7 +338,7 @@ def test_a_question_refused_for_its_token_is_asked_once_more(server: ScriptedDar
     server.queries = [Reply.error(code, 404)]
     answer = server.client().query("ws_CO_1")
     assert answer is not None
-    assert mpesa.read_query_answer(answer.body).outcome is Outcome.WAITING
+    assert read_query_answer(answer.body).outcome is Outcome.WAITING
     assert (server.count(QUERY), server.count(TOKEN)) == (2, 2)
 
 
@@ -377,15 +378,15 @@ def test_the_published_failure_is_read_right() -> None:
     ],
 )
 def test_the_published_answers_to_questions_are_read_right(name: str, outcome: Outcome) -> None:
-    report = mpesa.read_query_answer((GOLDEN / f"{name}.json").read_bytes())
+    report = read_query_answer((GOLDEN / f"{name}.json").read_bytes())
     assert (report.outcome, report.amount, report.receipt) == (outcome, None, None)
 
 
-@pytest.mark.parametrize("code", [*mpesa.FAILURES, 1, 1032])
+@pytest.mark.parametrize("code", [*FAILURES, 1, 1032])
 def test_a_published_failure_is_a_failure_in_text_or_number(code: str | int) -> None:
     for read, body in (
         (read_callback, {"Body": {"stkCallback": {"ResultCode": code}}}),
-        (mpesa.read_query_answer, {"ResultCode": code}),
+        (read_query_answer, {"ResultCode": code}),
     ):
         assert read(json.dumps(body).encode()).outcome is Outcome.FAILED
 
@@ -428,7 +429,7 @@ def test_reading_never_fails_whatever_comes(seed: int) -> None:
         value = dice.choice([_anything(dice, 5), _almost_a_callback(dice)])
         body = json.dumps(value).encode()
         body = dice.choice([body, body, body[: dice.randrange(len(body) + 1)], dice.randbytes(20)])
-        for report in (read_callback(body), mpesa.read_query_answer(body)):
+        for report in (read_callback(body), read_query_answer(body)):
             assert isinstance(report.outcome, Outcome)
             assert report.amount is None or report.amount.is_finite()
             texts = [report.code, report.receipt, report.checkout_request_id, report.merchant_request_id]
@@ -447,5 +448,5 @@ def test_the_simulator_accepts_what_the_client_sends(simulator: Simulator, serve
     simulator.expire_tokens()
     answer = client.query(outcome.checkout_request_id)
     assert answer is not None
-    report = mpesa.read_query_answer(answer.body)
+    report = read_query_answer(answer.body)
     assert (answer.status, report.outcome, report.code) == (200, Outcome.WAITING, "4999")

@@ -1,22 +1,20 @@
-"""Safaricom's Daraja API: fire STK pushes, ask what became of them, read what it sends.
+"""Safaricom's Daraja API: fire STK pushes, and ask what became of them.
 
-M-PESA's words stay in this file. A push ends as `Accepted`, `Refused` or `Unknown`; everything about money arrives as
-a `Report`. Facts are from Safaricom's portal ("M-PESA Express", "M-PESA Express Query", "Authorization") unless a
-comment says otherwise.
+M-PESA's words stay in this file and in `utils.mpesa_reports`, which reads what Safaricom says about money. A push ends
+as `Accepted`, `Refused` or `Unknown`. Facts are from Safaricom's portal ("M-PESA Express", "M-PESA Express Query",
+"Authorization") unless a comment says otherwise.
 """
 
 from __future__ import annotations
 
 import base64
 import enum
-import json
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal, InvalidOperation
 from typing import Any, NamedTuple
 
 import requests
@@ -24,6 +22,7 @@ from flask import current_app
 from werkzeug.local import LocalProxy
 
 from utils import clock
+from utils.mpesa_reports import SUCCESS, amount_of, field_of, parse, text_of
 
 log = logging.getLogger(__name__)
 
@@ -84,154 +83,6 @@ _REFUSALS: dict[str, _Refusal] = {
     "500.003.02": _Refusal.THROTTLED,  # System is busy; Spike Arrest Violation
     "500.003.03": _Refusal.FINAL,  # Quota Violation
 }
-
-# ── What Safaricom reports about money ────────────────────────────────────────────────────────────────────────────
-
-
-class Outcome(enum.Enum):
-    PAID = "paid"
-    #: This prompt brought no money.
-    FAILED = "failed"
-    #: Still on its way, or no answer at all.
-    WAITING = "waiting"
-    #: A code nobody has published: not paid, and not failed either.
-    UNKNOWN = "unknown"
-    #: Not readable as a result.
-    UNREADABLE = "unreadable"
-
-
-@dataclass(frozen=True)
-class Report:
-    """What one message says, in our words. Anything may be missing from a message, so anything may be None."""
-
-    outcome: Outcome
-    code: str | None = None
-    checkout_request_id: str | None = None
-    merchant_request_id: str | None = None
-    amount: Decimal | None = None
-    receipt: str | None = None
-
-
-#: Result codes that end a prompt without money, each with a sentence for the buyer (Safaricom's portal; those marked
-#: c are known from merchants' reports only).
-FAILURES: dict[str, str] = {
-    "1": "There was not enough money on the M-PESA account. Please top up and try again.",
-    "2": "M-PESA declined the amount.",
-    "3": "The amount is more than M-PESA allows in one payment.",
-    "4": "This payment would exceed the day's M-PESA limit. Please try tomorrow or with another number.",
-    "8": "M-PESA could not accept the payment on our side. Please try again later.",
-    "11": "M-PESA could not accept the payment on our side. Please try again later.",
-    "17": "M-PESA refuses the same amount from the same phone within two minutes. Please wait and try again.",
-    "21": "M-PESA could not accept the payment on our side. Please try again later.",
-    "26": "M-PESA is busy. Please try again in a minute.",
-    "1001": "Another M-PESA transaction is open on this phone. Please finish it and try again.",
-    "1019": "The payment request expired before it was answered. Please try again.",
-    "1025": "M-PESA could not show the payment request. Please try again.",
-    "1031": "The payment request was cancelled.",
-    "1032": "The payment request was cancelled.",
-    "1036": "The phone could not be reached. Please try again.",  # c
-    "1037": "The phone could not be reached, or nobody answered. Please try again.",
-    "1101": "M-PESA could not show the payment request. Please try again.",  # c
-    "1102": "M-PESA could not show the payment request. Please try again.",  # c
-    "2001": "The M-PESA PIN was wrong. Please try again.",
-    "2002": "M-PESA could not accept the payment on our side. Please try again later.",  # c
-    "2006": "M-PESA refused the account. Please try with another number.",  # c
-    "2008": "M-PESA could not confirm the PIN. Please try again.",  # c
-    "2026": "The M-PESA session ended. Please try again.",  # c
-    "2028": "M-PESA could not accept the payment on our side. Please try again later.",
-    "8006": "The M-PESA PIN is locked. Please call Safaricom on 100.",
-    "9999": "M-PESA could not show the payment request. Please try again.",  # c
-    "SFC_IC0003": "M-PESA could not accept the payment on our side. Please try again later.",
-}
-#: The prompt is still on its way. Seen in query answers only.
-_IN_PROGRESS = "4999"
-_SUCCESS = "0"
-
-
-def read_callback(body: bytes) -> Report:
-    """Read a posted STK result, leniently and by name: any field may be missing, moved, or of another type."""
-    callback = _get(_get(_parse(body), "Body"), "stkCallback")
-    if not isinstance(callback, dict):
-        return Report(Outcome.UNREADABLE)
-    metadata = dict(_items(callback))
-    return Report(
-        outcome=_outcome(_text(callback.get("ResultCode"))),
-        code=_text(callback.get("ResultCode")),
-        checkout_request_id=_text(callback.get("CheckoutRequestID")),
-        merchant_request_id=_text(callback.get("MerchantRequestID")),
-        amount=_amount(metadata.get("Amount")),
-        receipt=_text(metadata.get("MpesaReceiptNumber")),
-    )
-
-
-def read_query_answer(body: bytes) -> Report:
-    """Read the answer to `Daraja.query`. It never carries amount or receipt.
-
-    An error envelope is no answer, whatever its status: 500.001.1001 comes back for payments in flight, finished and
-    unheard of alike.
-    """
-    answer = _parse(body)
-    code = _text(_get(answer, "ResultCode"))
-    if code is None:
-        return Report(Outcome.WAITING if isinstance(answer, dict) else Outcome.UNREADABLE)
-    return Report(
-        outcome=_outcome(code),
-        code=code,
-        checkout_request_id=_text(_get(answer, "CheckoutRequestID")),
-        merchant_request_id=_text(_get(answer, "MerchantRequestID")),
-    )
-
-
-def _outcome(code: str | None) -> Outcome:
-    if code is None:
-        return Outcome.UNREADABLE
-    if code == _SUCCESS:
-        return Outcome.PAID
-    if code == _IN_PROGRESS:
-        return Outcome.WAITING
-    return Outcome.FAILED if code in FAILURES else Outcome.UNKNOWN
-
-
-def _parse(body: bytes) -> Any:
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _get(value: Any, name: str) -> Any:
-    return value.get(name) if isinstance(value, dict) else None
-
-
-def _items(callback: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    items = _get(callback.get("CallbackMetadata"), "Item")
-    for item in items if isinstance(items, list) else [items]:
-        name = _get(item, "Name")
-        if isinstance(name, str) and "Value" in item:
-            yield name, item["Value"]
-
-
-def _text(value: Any) -> str | None:
-    """Codes and ids come as numbers or as text; nothing else, and nothing PostgreSQL could not keep, is one."""
-    if isinstance(value, bool) or not isinstance(value, int | str):
-        return None
-    try:
-        text = str(value).strip()
-        text.encode()
-    except ValueError:  # an integer of thousands of digits, or half a surrogate pair
-        return None
-    return text if 0 < len(text) <= 100 and "\0" not in text else None
-
-
-def _amount(value: Any) -> Decimal | None:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    try:
-        amount = Decimal(str(value))
-    except (InvalidOperation, ValueError):
-        return None
-    return amount if amount.is_finite() else None
-
 
 # ── The client ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -408,8 +259,8 @@ class Daraja:
         except requests.RequestException as error:
             log.error("no access token from Daraja: %s", type(error).__name__)
             raise NoAccessToken from None
-        body = _parse(answer.content)
-        token, seconds = _text(_get(body, "access_token")), _amount(_get(body, "expires_in"))
+        body = parse(answer.content)
+        token, seconds = text_of(field_of(body, "access_token")), amount_of(field_of(body, "expires_in"))
         if token is None:
             log.error("no access token from Daraja: HTTP %s", answer.status_code)
             raise NoAccessToken
@@ -418,14 +269,14 @@ class Daraja:
 
 
 def _read_push_answer(answer: Answer) -> PushOutcome:
-    body = _parse(answer.body)
+    body = parse(answer.body)
     error_code = _error_code(answer.body)
     if error_code is not None:
         return Refused(error_code) if error_code in _REFUSALS else Unknown(error_code)
-    response_code = _text(_get(body, "ResponseCode"))
-    if response_code is not None and response_code != _SUCCESS:
+    response_code = text_of(field_of(body, "ResponseCode"))
+    if response_code is not None and response_code != SUCCESS:
         return Refused(response_code)
-    merchant, checkout = _text(_get(body, "MerchantRequestID")), _text(_get(body, "CheckoutRequestID"))
+    merchant, checkout = text_of(field_of(body, "MerchantRequestID")), text_of(field_of(body, "CheckoutRequestID"))
     if response_code is None or merchant is None or checkout is None:
         return Unknown(f"unreadable answer, HTTP {answer.status}")
     return Accepted(merchant_request_id=merchant, checkout_request_id=checkout)
@@ -433,7 +284,7 @@ def _read_push_answer(answer: Answer) -> PushOutcome:
 
 def _error_code(body: bytes) -> str | None:
     """The code of Daraja's error envelope, which comes with any status, 200 included."""
-    return _text(_get(_parse(body), "errorCode"))
+    return text_of(field_of(parse(body), "errorCode"))
 
 
 def _never_sent(error: requests.RequestException) -> bool:
