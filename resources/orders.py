@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Select
 
-from models import Order, OrderStatus, User
+from models import Order, OrderStatus, PaymentStatus, User
 from resources.base import LOGGED_IN, Resource, endpoint
 from schemas.common import Nothing, Page
 from schemas.orders import CheckoutOut, NewOrder, OrderOut
@@ -58,6 +58,11 @@ class OrderPayment(Resource):
 def _show(checkout: Checkout) -> CheckoutOut:
     order = checkout.order
     sentence = _SENTENCES.get(order.status, "This order is closed.")
+    if order.status is OrderStatus.PENDING and order.payments[-1].status in (
+        PaymentStatus.FAILED,
+        PaymentStatus.REFUSED,
+    ):
+        sentence = "The payment request failed. Your tickets are held until the order ends."
     return CheckoutOut(
         orderId=order.id,
         checkoutRequestID=order.poll_id,

@@ -28,6 +28,8 @@ DESCRIPTION = "Ticksy"
 #: Keeps this advisory lock apart from others.
 _LOCK_PHONE = 1
 _QUERIES_AT_ONCE = 20
+#: Refused ones included, which cost the buyer nothing but Daraja its patience.
+_PUSHES_PER_ORDER = 10
 
 
 class PromptPending(Conflict):
@@ -85,7 +87,7 @@ def open_prompt(order: Order) -> Prompt:
             raise PromptPending
         if payment.status in OPEN_PAYMENTS and payment.superseded_at is None:
             payment.superseded_at = clock.now()
-    if order.prompts_used >= settings.PROMPTS_PER_ORDER:
+    if order.prompts_used >= settings.PROMPTS_PER_ORDER or len(order.payments) >= _PUSHES_PER_ORDER:
         raise NoPromptsLeft
     _check_phone(order.phone)
     db.session.flush()  # the one live prompt of an order gives way before the next one comes

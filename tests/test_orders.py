@@ -413,6 +413,19 @@ def test_five_prompts_an_hour_hold_when_ten_ask_at_once(daraja: ScriptedDaraja, 
 # ── A push that Daraja refuses ────────────────────────────────────────────────────────────────────────────────────
 
 
+def test_daraja_is_not_asked_for_ever_for_one_order(daraja: ScriptedDaraja, make: Maker, buyer: Buyer) -> None:
+    daraja.pushes = [Reply.error("500.001.1001")]
+    ticket_type = make.on_sale()
+    for _ in range(10):
+        assert buyer.order((ticket_type, 1)).status_code == 503
+    given_up = buyer.order((ticket_type, 1))
+    assert (given_up.status_code, given_up.json["order"]["status"]) == (200, "pending")
+    assert "failed" in given_up.json["message"]
+    assert buyer.poll(given_up)["ResultCode"] == "1032"
+    assert buyer.pay(given_up.json["orderId"]).json["code"] == "no_prompts_left"
+    assert daraja.count(PUSH) == 10
+
+
 def test_a_refused_push_is_503_and_the_order_keeps_its_hold(daraja: ScriptedDaraja, make: Maker, buyer: Buyer) -> None:
     ticket_type = make.on_sale()
     daraja.pushes = [Reply.error("400.002.02", 400)]
