@@ -1,10 +1,10 @@
 """The one way a URL works: who may call it, what goes in, what comes out, all declared on the method.
 
-class EventList(Resource):
-    @endpoint(access=PUBLIC, query=EventSearch, returns=list[EventListed])
+class MyTicketList(Resource):
+    @endpoint(access=LOGGED_IN, query=Page, returns=list[TicketOut])
     def get(self, actor, query):
-        "Approved events that are not over."
-        return events.search_events(query.to_search())
+        "One's own tickets, newest first."
+        return admission.list_tickets(actor=actor)
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Endpoint:
     #: Shape of the body and of the query string; given to the method as `body` and `query`.
     body: type[BaseModel] | None
     query: type[BaseModel] | None
-    #: Shape of the answer: a model or a list of one. A Select is paged into it.
+    #: Shape of the answer: a model or a list of one. A Select is paged into it, as a `query` that is a Page asks.
     returns: Any
     status: int
     #: The most its body may weigh.
@@ -100,7 +100,7 @@ class Resource(flask_restful.Resource):
         if isinstance(result, Response):
             return result
         if isinstance(result, Select):
-            return _answer_page(result, declared.returns, values.get("query") or PageQuery())
+            return _answer_page(result, declared.returns, values["query"])
         return http.answer_json(_serialise(result, declared.returns), status)
 
 
@@ -133,8 +133,7 @@ def current_actor(user_id: int | None, access: Access) -> User | None:
     return actor
 
 
-def _answer_page(rows: Select[Any], returns: Any, query: BaseModel) -> Response:
-    asked = query if isinstance(query, PageQuery) else PageQuery()
+def _answer_page(rows: Select[Any], returns: Any, asked: PageQuery) -> Response:
     page = paginate(rows, number=asked.page, size=asked.per_page)
     response = http.answer_json(_serialise(page.rows, returns))
     others = {name: value for name, value in request.args.items() if name not in ("page", "per_page")}

@@ -26,7 +26,10 @@ def test_a_cancelled_event_is_gone_from_the_catalogue(client: FlaskClient, make:
 
 
 def test_an_admin_can_cancel_too(client: FlaskClient, make: Maker) -> None:
-    cancel(client, make, make.event().id, by=make.admin())
+    event, admin = make.event(), make.admin()
+    cancel(client, make, event.id, by=admin)
+    seen = client.get(f"/events/{event.id}", headers=make.headers(admin)).json
+    assert seen["status"] == "cancelled"
 
 
 def test_nobody_else_cancels(client: FlaskClient, make: Maker) -> None:

@@ -35,20 +35,31 @@ from utils import clock
 BUYERS, PLACES = 100, 10
 
 
-@pytest.fixture(scope="module")
-def server(settings: Settings, simulator: Simulator) -> Iterator[Live]:
-    """Two server processes, and no worker: nothing may wait for one."""
-    running = live.start(
-        {
-            "DATABASE_URL": settings.DATABASE_URL,
-            "MPESA_BASE_URL": simulator.url,
-            "SECRET_KEY": settings.SECRET_KEY,
-            "WEB_WORKERS": "2",
-        },
-        has_worker=False,
-    )
+@contextmanager
+def serving(settings: Settings, simulator: Simulator, *, processes: int) -> Iterator[Live]:
+    """Server processes, and no worker: nothing may wait for one."""
+    environment = {
+        "DATABASE_URL": settings.DATABASE_URL,
+        "MPESA_BASE_URL": simulator.url,
+        "SECRET_KEY": settings.SECRET_KEY,
+        "WEB_WORKERS": str(processes),
+    }
+    running = live.start(environment, has_worker=False)
     yield running
     running.stop()
+
+
+@pytest.fixture(scope="module")
+def server(settings: Settings, simulator: Simulator) -> Iterator[Live]:
+    with serving(settings, simulator, processes=2) as running:
+        yield running
+
+
+@pytest.fixture
+def single(settings: Settings, simulator: Simulator) -> Iterator[Live]:
+    """All requests are in one process."""
+    with serving(settings, simulator, processes=1) as running:
+        yield running
 
 
 def at_once(calls: list[Callable[[], Any]]) -> list[Any]:
@@ -191,22 +202,6 @@ def row_lock(settings: Settings, row: TicketType | Order) -> Iterator[None]:
     with closing(connect(settings)) as connection:
         connection.cursor().execute(f"SELECT 1 FROM {row.__tablename__} WHERE id = {row.id} FOR UPDATE")
         yield
-
-
-@pytest.fixture
-def single(settings: Settings, simulator: Simulator) -> Iterator[Live]:
-    """One server process, no worker."""
-    running = live.start(
-        {
-            "DATABASE_URL": settings.DATABASE_URL,
-            "MPESA_BASE_URL": simulator.url,
-            "SECRET_KEY": settings.SECRET_KEY,
-            "WEB_WORKERS": "1",
-        },
-        has_worker=False,
-    )
-    yield running
-    running.stop()
 
 
 def test_a_request_waiting_for_a_row_lock_does_not_stop_others_in_its_process(
