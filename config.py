@@ -11,6 +11,7 @@ import re
 import secrets
 import zlib
 from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import SplitResult, urlsplit
@@ -19,6 +20,7 @@ from flask import current_app
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from werkzeug.local import LocalProxy
 
+from utils.callers import is_network
 from utils.database import normalise_url
 
 ROOT = Path(__file__).resolve().parent
@@ -40,6 +42,25 @@ SIMULATED = {
     "MPESA_SHORTCODE": "174379",
     "MPESA_PASSKEY": "simulator-passkey",
 }
+#: Where Safaricom posts from (portal, "Going live").
+SAFARICOM = [
+    "196.201.214.200",
+    "196.201.214.206",
+    "196.201.213.114",
+    "196.201.214.207",
+    "196.201.214.208",
+    "196.201.213.44",
+    "196.201.212.127",
+    "196.201.212.138",
+    "196.201.212.129",
+    "196.201.212.136",
+    "196.201.212.74",
+    "196.201.212.69",
+]
+#: What else the simulator accepts. The certificate is written by the simulator itself.
+SIMULATED_INITIATOR = ("simulator-initiator", "simulator-initiator-password")
+SIMULATED_CERTIFICATE = INSTANCE / "simulator" / "certificate.cer"
+SIMULATED_C2B_SECRET = "0123456789abcdef0123456789abcdef"
 SANDBOX_SHORTCODE = SIMULATED["MPESA_SHORTCODE"]
 MIN_SECRET_LENGTH, MIN_MPESA_SECRET_LENGTH = 32, 16
 
@@ -83,6 +104,29 @@ class Settings(BaseModel):
     MPESA_SHORTCODE: str = ""
     MPESA_PASSKEY: str = Field("", repr=False)
     MPESA_BASE_URL: str = ""
+    #: Paybill, or Buy Goods with a till.
+    MPESA_TRANSACTION_TYPE: Literal["CustomerPayBillOnline", "CustomerBuyGoodsOnline"] = "CustomerPayBillOnline"
+    #: The till, for Buy Goods; empty is the shortcode.
+    MPESA_PARTY_B: str = ""
+    #: The API user that sends refunds, its password, the day that was set (it ends after 90), and Safaricom's
+    #: certificate. Without them, refunds wait for a person to send them.
+    MPESA_INITIATOR_NAME: str = ""
+    MPESA_INITIATOR_PASSWORD: str = Field("", repr=False)
+    MPESA_INITIATOR_PASSWORD_SET_ON: date | None = None
+    MPESA_CERTIFICATE: Path | None = None
+    #: 32 hexadecimal digits in the addresses Safaricom tells of Paybill payments. Empty: no Paybill.
+    MPESA_C2B_SECRET: str = Field("", repr=False)
+    #: Addresses and networks whose posts are believed; elsewhere Safaricom's own. `any` believes all.
+    MPESA_CALLBACK_ADDRESSES: ListOf[str] = []
+    #: Proxies between the internet and us; so many, and no more, are believed about who called.
+    TRUSTED_PROXIES: int = Field(0, ge=0, le=10)
+    #: Pushes of all processes together; 0 is no limit. And how long one may wait for its turn.
+    MPESA_MAX_PUSHES_PER_SECOND: float = Field(5, ge=0)
+    PUSH_QUEUE_SECONDS: float = Field(120, ge=0, le=3600)
+    #: How often M-PESA's list of our transactions is pulled; 0 is never.
+    PULL_MINUTES: float = Field(15, ge=0)
+    #: Where alerts to admins are posted. Empty: they stand in the log and in their list.
+    ALERT_URL: str = Field("", repr=False)
     #: Where Safaricom posts results: https://yourdomain.com/api/payment/callback
     CALLBACK_URL: str = ""
     #: Seconds to wait for Daraja to take the connection, and to answer.
@@ -93,6 +137,9 @@ class Settings(BaseModel):
     HOLD_MINUTES: float = Field(10, gt=0, le=120)
     #: How long a prompt may stay on a phone; only after it may another one replace an unanswered one.
     PROMPT_SECONDS: float = Field(120, gt=0, le=600)
+    #: A prompt leaves at least so long to answer it, whatever is left of the hold, within so much more than the hold.
+    PROMPT_GRACE_MINUTES: float = Field(3, ge=0, le=60)
+    HOLD_EXTENSION_MINUTES: float = Field(10, ge=0, le=120)
     PROMPTS_PER_ORDER: int = Field(3, ge=1)
     PROMPTS_PER_PHONE_AND_HOUR: int = Field(5, ge=1)
     OPEN_ORDERS_PER_EVENT: int = Field(2, ge=1)
@@ -103,6 +150,10 @@ class Settings(BaseModel):
     QUERY_FOR_HOURS: float = Field(24, gt=0)
     #: The public callback address makes us ask about a payment at most this often.
     HINT_PAUSE_SECONDS: float = Field(10, ge=0)
+    #: How long a request with an Idempotency-Key is answered as it was the first time.
+    IDEMPOTENCY_HOURS: float = Field(24, gt=0)
+    #: Codes of M-PESA payments one account may claim in 24 hours.
+    CLAIMS_PER_DAY: int = Field(5, ge=1)
     #: How often the worker looks for work.
     WORKER_PAUSE_SECONDS: float = Field(1, gt=0, le=60)
 
@@ -155,8 +206,15 @@ def _derived(read: Settings) -> dict[str, Any]:
         values["CALLBACK_URL"] = read.CALLBACK_URL or public_url + CALLBACK_PATH
         values["CORS_ORIGINS"] = read.CORS_ORIGINS or FRONTEND_IN_DEVELOPMENT
         values["SECRET_KEY"] = read.SECRET_KEY or _development_secret()
+        if not (read.MPESA_INITIATOR_NAME or read.MPESA_INITIATOR_PASSWORD or read.MPESA_CERTIFICATE):
+            values["MPESA_INITIATOR_NAME"], values["MPESA_INITIATOR_PASSWORD"] = SIMULATED_INITIATOR
+            values["MPESA_CERTIFICATE"] = SIMULATED_CERTIFICATE
+        values["MPESA_C2B_SECRET"] = read.MPESA_C2B_SECRET or SIMULATED_C2B_SECRET
     else:
+        values["MPESA_CALLBACK_ADDRESSES"] = read.MPESA_CALLBACK_ADDRESSES or SAFARICOM
         values["MPESA_BASE_URL"] = read.MPESA_BASE_URL or DARAJA[read.FLASK_ENV]
+    if "any" in values.get("MPESA_CALLBACK_ADDRESSES", read.MPESA_CALLBACK_ADDRESSES):
+        values["MPESA_CALLBACK_ADDRESSES"] = []
     values["PUBLIC_URL"] = public_url.rstrip("/")
     values["CALLBACK_URL"] = values.get("CALLBACK_URL", read.CALLBACK_URL).rstrip("/")
     values["MPESA_BASE_URL"] = values["MPESA_BASE_URL"].rstrip("/")
@@ -171,20 +229,31 @@ def _faults(settings: Settings) -> list[str]:
         faults.append("DATABASE_URL must be a PostgreSQL address")
     if settings.MPESA_SHORTCODE and not re.fullmatch(r"[0-9]{5,7}", settings.MPESA_SHORTCODE):
         faults.append("MPESA_SHORTCODE must be five to seven digits")
+    faults += [
+        f"MPESA_CALLBACK_ADDRESSES: {one} is neither an address nor a network"
+        for one in settings.MPESA_CALLBACK_ADDRESSES
+        if not is_network(one)
+    ]
+    if settings.MPESA_C2B_SECRET and not re.fullmatch(r"[0-9a-f]{32}", settings.MPESA_C2B_SECRET):
+        faults.append("MPESA_C2B_SECRET must be 32 hexadecimal digits in lower case")
+    if settings.MPESA_TRANSACTION_TYPE == "CustomerBuyGoodsOnline" and not settings.MPESA_PARTY_B:
+        faults.append("MPESA_PARTY_B must be the till for CustomerBuyGoodsOnline")
+    if settings.MPESA_PARTY_B and not re.fullmatch(r"[0-9]{5,7}", settings.MPESA_PARTY_B):
+        faults.append("MPESA_PARTY_B must be five to seven digits")
     if settings.is_local:
         return faults + _faults_where_nothing_is_real(settings)
     return faults + _faults_where_money_is_real(settings)
 
 
-_ADDRESSES = ("PUBLIC_URL", "CALLBACK_URL", "MPESA_BASE_URL")
+_ADDRESSES = ("PUBLIC_URL", "CALLBACK_URL", "MPESA_BASE_URL", "ALERT_URL")
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 def _faults_where_nothing_is_real(settings: Settings) -> list[str]:
     return [
         f"{name} must be on this machine in {settings.FLASK_ENV} (for Safaricom's sandbox use FLASK_ENV=staging)"
-        for name in ("MPESA_BASE_URL", "CALLBACK_URL")
-        if _parts(getattr(settings, name)).hostname not in _LOOPBACK
+        for name in ("MPESA_BASE_URL", "CALLBACK_URL", "ALERT_URL")
+        if getattr(settings, name) and _parts(getattr(settings, name)).hostname not in _LOOPBACK
     ]
 
 
@@ -202,6 +271,8 @@ def _faults_where_money_is_real(settings: Settings) -> list[str]:
         faults.append(f"CALLBACK_URL must end in {CALLBACK_PATH}")
     if settings.CALLBACK_URL.lower() != settings.CALLBACK_URL:
         faults.append("CALLBACK_URL must be in lower case")
+    if settings.ALERT_URL and _parts(settings.ALERT_URL).scheme != "https":
+        faults.append("ALERT_URL must be an https:// address")
     if DARAJA[settings.FLASK_ENV] != settings.MPESA_BASE_URL:
         faults.append(f"MPESA_BASE_URL must be {DARAJA[settings.FLASK_ENV]} in {settings.FLASK_ENV}")
     return faults
@@ -221,8 +292,30 @@ def _secret_faults(settings: Settings) -> list[str]:
             faults.append(f"{name} is the simulator's, which everybody knows")
         elif len(value) < MIN_MPESA_SECRET_LENGTH and name != "MPESA_SHORTCODE":
             faults.append(f"{name} is too short to be Safaricom's")
+    faults += _initiator_faults(settings)
+    if settings.MPESA_C2B_SECRET and (
+        settings.MPESA_C2B_SECRET == SIMULATED_C2B_SECRET or _repeats_itself(settings.MPESA_C2B_SECRET)
+    ):
+        faults.append("MPESA_C2B_SECRET is weak: give 32 random hexadecimal digits")
     if settings.FLASK_ENV == "production" and settings.MPESA_SHORTCODE == SANDBOX_SHORTCODE:
         faults.append("MPESA_SHORTCODE is the sandbox's")
+    return faults
+
+
+def _initiator_faults(settings: Settings) -> list[str]:
+    """All three, or none: with none, refunds wait for a person."""
+    given = {
+        "MPESA_INITIATOR_NAME": settings.MPESA_INITIATOR_NAME,
+        "MPESA_INITIATOR_PASSWORD": settings.MPESA_INITIATOR_PASSWORD,
+        "MPESA_CERTIFICATE": settings.MPESA_CERTIFICATE,
+    }
+    if not any(given.values()):
+        return []
+    faults = [f"{name} is missing: refunds need all of {', '.join(given)}" for name, one in given.items() if not one]
+    if SIMULATED_INITIATOR[1] == settings.MPESA_INITIATOR_PASSWORD:
+        faults.append("MPESA_INITIATOR_PASSWORD is the simulator's, which everybody knows")
+    if settings.MPESA_CERTIFICATE and not settings.MPESA_CERTIFICATE.is_file():
+        faults.append("MPESA_CERTIFICATE is not a file")
     return faults
 
 

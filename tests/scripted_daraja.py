@@ -10,20 +10,26 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from flask import Flask
 
+from utils import clock
 from utils.mpesa import Daraja
 
 PUSH, QUERY, TOKEN = "/mpesa/stkpush/v1/processrequest", "/mpesa/stkpushquery/v1/query", "/oauth/v1/generate"
+PULL, STATUS = "/pulltransactions/v1/query", "/mpesa/transactionstatus/v1/query"
+REVERSAL, PAYOUT = "/mpesa/reversal/v1/request", "/mpesa/b2c/v3/paymentrequest"
+REGISTER_C2B, REGISTER_PULL = "/mpesa/c2b/v2/registerurl", "/pulltransactions/v1/register"
 
 
 @dataclass(frozen=True)
 class Reply:
     status: int = 200
     body: bytes = b""
+    headers: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def json(cls, status: int = 200, **body: Any) -> Reply:
@@ -63,6 +69,8 @@ class ScriptedDaraja:
         self.pushes: list[Reply] = []
         self.queries: list[Reply] = [Reply.error("500.001.1001")]
         self.tokens: list[Reply] = []
+        #: The same for all other addresses; where there is none, there is nothing.
+        self.others: dict[str, list[Reply]] = {}
         #: Called with each request before it is answered.
         self.before_answering: Callable[[Seen], None] = lambda seen: None
         self._numbers = itertools.count(1)
@@ -89,6 +97,8 @@ class ScriptedDaraja:
             "shortcode": "174379",
             "passkey": "simulator-passkey",
             "callback_url": "http://127.0.0.1:9/api/payment/callback",
+            "initiator_name": "simulator-initiator",
+            "security_credential": lambda: "credential",
             "connect_seconds": 1,
             "answer_seconds": 5,
             "sleep": lambda seconds: None,
@@ -108,12 +118,12 @@ class ScriptedDaraja:
             number = next(self._numbers)
         self.before_answering(seen)
         with self._lock:
-            script = {PUSH: self.pushes, QUERY: self.queries, TOKEN: self.tokens}[seen.path]
+            script = (self.others | {PUSH: self.pushes, QUERY: self.queries, TOKEN: self.tokens}).get(seen.path)
             if script:
                 return script.pop(0) if len(script) > 1 else script[0]
         if seen.path == TOKEN:
             return Reply.json(access_token=f"token-{number}", expires_in="3599")
-        return accepted(number)
+        return accepted(number) if seen.path == PUSH else Reply.error("404.001.01", 404)
 
     def _handler(daraja) -> type[BaseHTTPRequestHandler]:  # noqa: N805, `self` is the handler's
         class Handler(BaseHTTPRequestHandler):
@@ -127,7 +137,7 @@ class ScriptedDaraja:
 
             def _handle(self, body: bytes) -> None:
                 path = self.path.partition("?")[0]
-                reply = daraja._answer(Seen(path, self.headers["Authorization"], json.loads(body or b"{}")))
+                reply = daraja._answer(Seen(path, self.headers.get("Authorization", ""), json.loads(body or b"{}")))
                 if reply is HANG:
                     daraja._stopped.wait(30)
                 if reply in (RESET, HANG):
@@ -138,6 +148,8 @@ class ScriptedDaraja:
                     self.close_connection = True
                     return
                 self.send_response(reply.status)
+                for name, value in reply.headers:
+                    self.send_header(name, value)
                 self.send_header("Content-Length", str(len(reply.body)))
                 self.end_headers()
                 self.wfile.write(reply.body)
@@ -158,10 +170,67 @@ def accepted(number: int) -> Reply:
     )
 
 
+def taken(conversation_id: str) -> Reply:
+    """The answer to a request whose result is posted later."""
+    return Reply.json(
+        ConversationID=conversation_id,
+        OriginatorConversationID=f"daraja-{conversation_id}",
+        ResponseCode="0",
+        ResponseDescription="Accept the service request successfully.",
+    )
+
+
+def result_of(conversation_id: str, code: int | str = 0, **parameters: Any) -> dict[str, Any]:
+    """A result as Safaricom posts it; one of a failure has no parameters."""
+    listed = [{"Key": name, "Value": value} for name, value in parameters.items()]
+    more = {"ResultParameters": {"ResultParameter": listed}} if listed else {}
+    return {
+        "Result": {
+            "ResultType": 0,
+            "ResultCode": code,
+            "ResultDesc": "What M-PESA says",
+            "OriginatorConversationID": f"daraja-{conversation_id}",
+            "ConversationID": conversation_id,
+            "TransactionID": "SG632NMUAB",
+            **more,
+        }
+    }
+
+
 def query_result(code: str, checkout_request_id: str) -> Reply:
     """The answer to a question about a prompt that ended with `code`."""
     return Reply.json(
         ResponseCode="0", CheckoutRequestID=checkout_request_id, ResultCode=code, ResultDesc="What M-PESA says"
+    )
+
+
+def listed(
+    receipt: str,
+    amount: float,
+    reference: str,
+    *,
+    at: datetime | None = None,
+    kind: str = "c2b-pay-bill-debit",
+) -> dict[str, Any]:
+    """A row of M-PESA's list of transactions."""
+    return {
+        "transactionId": receipt,
+        "trxDate": (at or clock.now()).astimezone(clock.NAIROBI).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "msisdn": "254712345678",
+        "sender": "UAT2",
+        "transactiontype": kind,
+        "billreference": reference,
+        "amount": str(amount),
+        "organizationname": "Ticksy",
+    }
+
+
+def page(*rows: dict[str, Any]) -> Reply:
+    """A page of that list; one past its end without rows."""
+    if not rows:
+        return Reply.json(ResponseRefID="26178-42530161-2", ResponseCode="1001", ResponseMessage="No data", Response=[])
+    return Reply.json(
+        ResponseRefID="26178-42530161-2", ResponseCode="1000", ResponseMessage="Success", Response=[list(rows)]
     )
 
 

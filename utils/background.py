@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import Any
 
 from flask import current_app
@@ -27,3 +28,22 @@ def run(function: Callable[..., Any], *args: Any) -> None:
                 log.exception("%s failed after the answer", function.__name__)
 
     _pool.submit(work)
+
+
+def in_threads(function: Callable[..., Any], calls: Iterable[tuple[Any, ...]], *, threads: int) -> None:
+    """Make the calls, so many at a time, each with an app context of its own; returns when all are done.
+
+    What one raises is logged and stops no other.
+    """
+    app = current_app._get_current_object()  # type: ignore[attr-defined]
+
+    def call(arguments: tuple[Any, ...]) -> None:
+        with app.app_context():
+            try:
+                function(*arguments)
+            except Exception:
+                log.exception("%s failed", function.__name__)
+
+    with ThreadPoolExecutor(threads, thread_name_prefix=function.__name__) as pool:
+        for arguments in calls:
+            pool.submit(copy_context().run, call, arguments)

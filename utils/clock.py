@@ -38,6 +38,13 @@ def ahead(**parts: float) -> datetime:
     return now() + timedelta(**parts)
 
 
+def last_time_at(hour: int) -> datetime:
+    """The instant at which the clocks of Nairobi showed this hour last."""
+    instant = now().astimezone(NAIROBI)
+    today = instant.replace(hour=hour, minute=0, second=0, microsecond=0)
+    return today if today <= instant else today - timedelta(days=1)
+
+
 def to_utc(moment: datetime) -> datetime:
     """Aware UTC; a time without zone is Nairobi's, since that is what a form in Kenya means by 18:00.
 

@@ -11,6 +11,8 @@ _STORED = re.compile(r"^254[17]\d{8}$")
 #: Digits and what people, and their address books, put between them. `phonenumbers` would also skip words around a
 #: number and read letters as the keys they are on.
 _TYPED = re.compile(r"[+\d\s().\u2010-\u2015\u200e\u200f\u202a-\u202e\u2066-\u2069-]+")
+#: A Kenyan mobile number inside other text.
+_IN_TEXT = re.compile(r"(?<!\d)((?:254|0)[17]\d\d)\d{3}(\d{3})(?!\d)")
 
 
 def parse(text: str) -> str:
@@ -26,6 +28,11 @@ def parse(text: str) -> str:
     if number is None or number.extension or not phonenumbers.is_valid_number(number) or not _STORED.match(stored):
         raise ValueError("Please give a Kenyan mobile number such as 0712 345 678.")
     return stored
+
+
+def mask_all(text: str) -> str:
+    """The text with every Kenyan mobile number in it masked."""
+    return _IN_TEXT.sub(r"\1***\2", text)
 
 
 def mask(phone: str) -> str:

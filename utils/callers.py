@@ -1,0 +1,28 @@
+"""Who calls: whether an address is on a list of addresses and networks."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+
+
+def is_listed(address: str | None, allowed: Sequence[str]) -> bool:
+    """Whether the address is one of `allowed`, or in one of its networks. An empty list allows every address."""
+    if not allowed:
+        return True
+    try:
+        caller = ipaddress.ip_address(address or "")
+    except ValueError:
+        return False
+    if isinstance(caller, ipaddress.IPv6Address) and caller.ipv4_mapped is not None:
+        caller = caller.ipv4_mapped
+    return any(caller in ipaddress.ip_network(one, strict=False) for one in allowed)
+
+
+def is_network(text: str) -> bool:
+    """Whether it is an address or a network."""
+    try:
+        ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return False
+    return True
