@@ -1,27 +1,14 @@
-"""What Daraja says, in its own shapes."""
+"""What Daraja says about pushes, in its own shapes."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
-from daraja_simulator.prompts import Prompt, request_id
+from daraja_simulator.prompts import Prompt, mask
 from daraja_simulator.scenarios import PAID, QUERY_RESULTS, RESULTS, UNPUBLISHED_RESULT
-
-Json = dict[str, Any]
-
-
-class Refusal(Exception):
-    """Answered as Daraja's error envelope."""
-
-    def __init__(self, status: int, code: str, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.body = {"requestId": request_id(), "errorCode": code, "errorMessage": message}
-
-
-def invalid(field: str) -> Refusal:
-    return Refusal(400, "400.002.02", f"Bad Request - Invalid {field}")
+from daraja_simulator.wire import Json, Refusal
 
 
 def acceptance(prompt: Prompt) -> Json:
@@ -34,7 +21,7 @@ def acceptance(prompt: Prompt) -> Json:
     }
 
 
-def callback(prompt: Prompt) -> Json:
+def callback(prompt: Prompt, twist: str | None = None) -> Json | str:
     """The posted result. Its ResultCode is a number; only a success has metadata."""
     assert prompt.result is not None
     assert prompt.ended_at is not None
@@ -45,22 +32,37 @@ def callback(prompt: Prompt) -> Json:
         "ResultDesc": RESULTS.get(prompt.result, UNPUBLISHED_RESULT),
     }
     if prompt.result == PAID:
-        result["CallbackMetadata"] = {
-            "Item": [
-                {"Name": "Amount", "Value": float(prompt.amount)},
-                {"Name": "MpesaReceiptNumber", "Value": prompt.receipt},
-                # Without a Value, as in production.
-                {"Name": "Balance"},
-                {"Name": "TransactionDate", "Value": int(f"{prompt.ended_at:%Y%m%d%H%M%S}")},
-                {"Name": "PhoneNumber", "Value": int(prompt.phone)},
-            ]
-        }
-    return {"Body": {"stkCallback": result}}
+        items: list[Json] = [
+            {"Name": "Amount", "Value": float(prompt.amount)},
+            {"Name": "MpesaReceiptNumber", "Value": prompt.receipt},
+            # Without a Value, as in production.
+            {"Name": "Balance"},
+            {"Name": "TransactionDate", "Value": int(f"{prompt.ended_at:%Y%m%d%H%M%S}")},
+            {"Name": "PhoneNumber", "Value": int(prompt.phone)},
+        ]
+        if twist in TWISTS:
+            items = TWISTS[twist](items)
+        result["CallbackMetadata"] = {"Item": items}
+    body = {"Body": {"stkCallback": result}}
+    return json.dumps(body)[:-20] if twist == "malformed" else body
+
+
+def _changed(items: list[Json], name: str, value: Any) -> list[Json]:
+    return [item | ({"Value": value} if item["Name"] == name else {}) for item in items]
+
+
+#: What can be wrong with the items of a callback; one that is "malformed" ends in its middle.
+TWISTS: dict[str, Callable[[list[Json]], list[Json]]] = {
+    "amount": lambda items: _changed(items, "Amount", items[0]["Value"] + 1),
+    "masked": lambda items: _changed(items, "PhoneNumber", mask(str(items[-1]["Value"]))),
+    "reordered": lambda items: items[:0:-1],
+}
 
 
 def query_answer(prompt: Prompt) -> Json:
     """The answer about a prompt that has ended. Its ResultCode is text; it has no amount and no receipt."""
-    result = prompt.result if prompt.scenario.query_result is None else prompt.scenario.query_result
+    is_contradicted = prompt.scenario.query_result is not None and prompt.result == PAID
+    result = prompt.scenario.query_result if is_contradicted else prompt.result
     assert result is not None
     return _query(prompt, str(result), QUERY_RESULTS.get(result, UNPUBLISHED_RESULT))
 

@@ -1,26 +1,25 @@
-"""The simulated M-PESA network: everything that is remembered, and everything that changes it."""
+"""The simulated M-PESA network as a shop's phones see it: access tokens, prompts, and what becomes of them."""
 
 from __future__ import annotations
 
-import json
 import string
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import datetime, timedelta
-from functools import partial
-
-import requests
-from flask import current_app
-from werkzeug.local import LocalProxy
 
 from daraja_simulator import messages
 from daraja_simulator import scenarios as sc
-from daraja_simulator.clock import Clock
-from daraja_simulator.messages import Json, Refusal
-from daraja_simulator.prompts import Prompt, random_text
-from daraja_simulator.scenarios import Outcome, Scenario
+from daraja_simulator.bank import Bank
+from daraja_simulator.chance import PUSH, Chance
+from daraja_simulator.clock import Agenda
+from daraja_simulator.paybill import Paybill
+from daraja_simulator.post import Post
+from daraja_simulator.prompts import Prompt, checkout_id, random_text, receipt_number, request_id
+from daraja_simulator.scenarios import Outcome
 from daraja_simulator.settings import Settings
+from daraja_simulator.store import Store
+from daraja_simulator.wire import Json, Refusal, refusal
 
 PIN = "1234"
 ANSWERS = {
@@ -29,113 +28,157 @@ ANSWERS = {
     "cancel": Outcome(sc.CANCELLED, after_seconds=0),
     "ignore": Outcome(sc.NO_ANSWER, after_seconds=26),
 }
+MOST_KES = 250_000
+RULE_17_SECONDS = 120
 #: How long a prompt waits for a person who has the phone in hand.
 PATIENCE_SECONDS = 60
 #: A phone page that has not polled for so long, in real seconds, is taken for closed.
 WATCHED_SECONDS = 5
-CALLBACK_TIMEOUT_SECONDS = 10
-LOCKED = "Unable to lock subscriber, a transaction is already in process for the current subscriber"
+#: Whose prompt the callback of row 029 names.
+STRANGER = "254708374149"
+SCRIPT_FIELDS = ("phone", "reference", "next")
 
 
 class Mistake(ValueError):
     """The control plane was asked for something that makes no sense. The text says what, for a person."""
 
 
-@dataclass(frozen=True)
-class Delivery:
-    """One attempt to post a callback: an HTTP status, or the reason why there is none."""
-
-    checkout_request_id: str
-    url: str
-    body: Json
-    status: int | None
-    error: str | None
-    at: str
-
-
 class Network:
-    """Holds all state, in memory. Safe to share between threads."""
+    """Safe to share between threads. All but the access tokens is in the ledger."""
 
-    def __init__(self, settings: Settings, clock: Clock) -> None:
-        self.settings = settings
-        self.clock = clock
-        self._lock = threading.RLock()
+    def __init__(
+        self, settings: Settings, store: Store, agenda: Agenda, chance: Chance, bank: Bank, post: Post, paybill: Paybill
+    ) -> None:
+        self._settings, self._store, self._agenda, self._clock = settings, store, agenda, agenda.clock
+        self._chance, self._bank, self._post, self._paybill = chance, bank, post, paybill
+        self._token_lock = threading.Lock()
         #: Access tokens with their ends.
         self._tokens: dict[str, datetime] = {}
-        #: By CheckoutRequestID, oldest first.
-        self._prompts: dict[str, Prompt] = {}
-        self._deliveries: list[Delivery] = []
-        #: The scenario the next push to a phone follows.
-        self._scripts: dict[str, Scenario] = {}
         #: When the page of a phone last polled, on the monotonic clock.
         self._watched: dict[str, float] = {}
+        agenda.actions |= {"end": self._end_as_scripted, "answer": self._end_as_answered, "look": self._look_after}
 
-    def reset(self) -> None:
-        """Forget all but the access tokens, and set the clock to real time."""
-        with self._lock:
-            self.clock.reset()
-            for memory in (self._prompts, self._deliveries, self._scripts, self._watched):
-                memory.clear()
+    # ── Access tokens ────────────────────────────────────────────────────────────────────────────────────
 
     def issue_token(self) -> str:
-        with self._lock:
-            if self.settings.SIM_SINGLE_TOKEN:
+        with self._token_lock:
+            if self._settings.SIM_SINGLE_TOKEN:
                 self._tokens.clear()
             token = random_text(string.ascii_letters + string.digits, 28)
-            self._tokens[token] = self.clock.now() + timedelta(seconds=self.settings.SIM_TOKEN_SECONDS)
+            self._tokens[token] = self._clock.now() + timedelta(seconds=self._settings.SIM_TOKEN_SECONDS)
             return token
 
     def is_token_good(self, token: str | None) -> bool:
-        with self._lock:
-            return token in self._tokens and self.clock.now() < self._tokens[token]
+        with self._token_lock:
+            return token in self._tokens and self._clock.now() < self._tokens[token]
 
     def expire_tokens(self) -> None:
-        with self._lock:
+        with self._token_lock:
             self._tokens.clear()
 
-    def script(self, phone: str, row: str) -> None:
-        """Let the next push to `phone` go as one to 254700000<row>. Raises Mistake."""
-        if row not in sc.SCENARIOS:
-            raise Mistake(f"The row must be one of {', '.join(sc.SCENARIOS)}.")
-        with self._lock:
-            self._scripts[phone] = sc.SCENARIOS[row]
+    # ── Pushes ───────────────────────────────────────────────────────────────────────────────────────────
 
-    def next_scenario(self, phone: str) -> Scenario:
-        """What was scripted for the phone's next push, else what its number stands for."""
-        with self._lock:
-            return self._scripts.pop(phone, None) or sc.scenario_of(phone)
+    def script(self, field: str, value: str, row: str, count: int = 1) -> None:
+        """Let the next `count` pushes go as to 254700000<row>: those of a phone or a reference, or any. Mistake."""
+        if row not in sc.ROWS:
+            raise Mistake(f"The row must be one of {', '.join(sc.ROWS)}.")
+        with self._store.transaction():
+            self._store.run("DELETE FROM scripts WHERE field = ? AND value = ?", field, value)
+            self._store.insert("scripts", field=field, value=value, row=row, count=count)
 
-    def show(self, prompt: Prompt) -> None:
-        """Put a prompt on its phone. Raises Refusal while another is there."""
-        with self._lock:
-            if any(other.result is None for other in self.prompts(prompt.phone)):
-                raise Refusal(500, "500.001.1001", LOCKED)
-            self._prompts[prompt.checkout_request_id] = prompt
-            for outcome in prompt.scenario.outcomes:
-                self._plan(prompt, outcome)
-            if prompt.scenario is sc.ORDINARY:
-                first_look = min(self.settings.SIM_AUTO_PAY_SECONDS or PATIENCE_SECONDS, PATIENCE_SECONDS)
-                self.clock.at(prompt.pushed_at + self.clock.scaled(first_look), partial(self._look_after, prompt))
+    def push(self, fields: dict[str, str]) -> Prompt:
+        """Put a prompt on a phone. Raises Refusal, or what else Daraja answers then."""
+        with self._store.transaction():
+            # Not raised in here: what was counted stays counted.
+            prompt = self._place(fields)
+        if isinstance(prompt, str):
+            raise refusal(prompt)
+        return prompt
+
+    def _place(self, fields: dict[str, str]) -> Prompt | str:
+        """The prompt, or why there is none: one of wire.REFUSALS."""
+        phone, amount, now = fields["PhoneNumber"], int(fields["Amount"]), self._clock.now()
+        script = self._scripted(phone, fields["AccountReference"])
+        row = script["row"] if script else self._own_row(phone, amount, now)
+        answer = sc.SCENARIOS[row].answer
+        is_refused = answer.error is not None and not self._has_refused(phone, row, answer.errors)
+        if script and not (is_refused and answer.errors):
+            self._store.run("UPDATE scripts SET count = count - 1 WHERE id = ?", script["id"])
+        if is_refused:
+            return str(answer.error)
+        if self._store.row("SELECT 1 FROM prompts WHERE phone = ? AND result IS NULL", phone):
+            return "locked"
+        prompt = Prompt(
+            phone=phone,
+            amount=amount,
+            reference=fields["AccountReference"],
+            description=fields["TransactionDesc"],
+            callback_url=fields["CallBackURL"],
+            row=row,
+            pushed_at=now,
+            merchant_request_id=request_id(),
+            checkout_request_id=checkout_id(now, phone),
+        )
+        self._store.insert("prompts", **prompt.dump())
+        for turn, outcome in enumerate(prompt.scenario.outcomes):
+            moment = now + self._clock.scaled(outcome.after_seconds)
+            self._agenda.at(moment, "end", checkout_request_id=prompt.checkout_request_id, turn=turn)
+        if row == sc.ORDINARY:
+            first_look = min(self._settings.SIM_AUTO_PAY_SECONDS or PATIENCE_SECONDS, PATIENCE_SECONDS)
+            self._agenda.at(
+                now + self._clock.scaled(first_look), "look", checkout_request_id=prompt.checkout_request_id
+            )
+        return prompt
+
+    def _scripted(self, phone: str, reference: str) -> Json | None:
+        return self._store.row(
+            "SELECT * FROM scripts WHERE count > 0 AND (field, value) IN (VALUES ('phone', ?), ('reference', ?),"
+            " ('next', '')) ORDER BY field = 'next', field = 'reference' LIMIT 1",
+            *(phone, reference),
+        )
+
+    def _own_row(self, phone: str, amount: int, now: datetime) -> str:
+        if amount > MOST_KES:
+            return sc.OVER_LIMIT_ROW
+        has_rule = self._settings.SIM_RULE_17 or (self._chance.chances.has_rule_17 and not sc.is_scripted(phone))
+        if has_rule and self._was_shown(phone, amount, now):
+            return sc.RULE_17_ROW
+        row = sc.row_of(phone)
+        if row == sc.ORDINARY and not self._is_watched(phone):
+            row = self._chance.row() or row
+        return row
+
+    def _was_shown(self, phone: str, amount: int, now: datetime) -> bool:
+        since = (now - self._clock.scaled(RULE_17_SECONDS)).isoformat()
+        query = "SELECT 1 FROM prompts WHERE phone = ? AND amount = ? AND pushed_at > ? AND row NOT IN (?, ?)"
+        return self._store.row(query, phone, amount, since, sc.RULE_17_ROW, sc.OVER_LIMIT_ROW) is not None
+
+    def _has_refused(self, phone: str, row: str, errors: int) -> bool:
+        """Whether the row has refused the phone as often as it is to; then it starts anew."""
+        name = f"refused {row} {phone}"
+        if not errors or self._store.count(name) <= errors:
+            return False
+        self._store.run("DELETE FROM counters WHERE name = ?", name)
+        return True
+
+    # ── Prompts ──────────────────────────────────────────────────────────────────────────────────────────
 
     def prompts(self, phone: str | None = None) -> list[Prompt]:
         """Oldest first."""
-        with self._lock:
-            return [prompt for prompt in self._prompts.values() if phone in (None, prompt.phone)]
-
-    def deliveries(self) -> list[Delivery]:
-        with self._lock:
-            return list(self._deliveries)
+        query, values = ("SELECT * FROM prompts", ()) if phone is None else (_OF_PHONE, (phone,))
+        return [Prompt.load(row) for row in self._store.rows(f"{query} ORDER BY rowid", *values)]
 
     def query(self, checkout_request_id: str) -> tuple[int, Json]:
         """HTTP status and body of what is known about a prompt. Raises Refusal."""
-        with self._lock:
-            prompt = self._prompts.get(checkout_request_id)
-            if prompt is None:
-                raise Refusal(500, "500.001.1001", "The transaction does not Exist")
-            if prompt.result is not None:
-                return 200, messages.query_answer(prompt)
-            prompt.queries += 1
-            return messages.query_in_flight(prompt, turn=prompt.queries)
+        self._store.run("UPDATE prompts SET queries = queries + 1 WHERE checkout_request_id = ?", checkout_request_id)
+        prompt = self._find(checkout_request_id)
+        if prompt is None:
+            raise Refusal(500, "500.001.1001", "The transaction does not Exist")
+        if prompt.queries <= prompt.scenario.silent_queries:
+            raise refusal("silence")
+        if prompt.result is not None:
+            return 200, messages.query_answer(prompt)
+        return messages.query_in_flight(prompt, turn=prompt.queries)
 
     def answer(self, checkout_request_id: str, choice: str, pin: str | None = None) -> Prompt:
         """Do on the phone what a person would, one of ANSWERS; to pay with a PIN other than 1234 is `wrong_pin`.
@@ -144,81 +187,99 @@ class Network:
         """
         if choice not in ANSWERS:
             raise Mistake(f"The outcome must be one of {', '.join(ANSWERS)}.")
-        outcome = ANSWERS["wrong_pin" if choice == "pay" and pin not in (None, PIN) else choice]
-        with self._lock:
-            prompt = self._prompts.get(checkout_request_id)
+        choice = "wrong_pin" if choice == "pay" and pin not in (None, PIN) else choice
+        with self._store.transaction():
+            prompt = self._find(checkout_request_id)
             if prompt is None:
                 raise Mistake("There is no such prompt.")
             if prompt.is_answered or prompt.result is not None:
                 raise Mistake("This prompt has been answered.")
             prompt.is_answered = True
-            if outcome.after_seconds:
-                self._plan(prompt, outcome, is_persons=True)
+            self._save(prompt)
+            if ANSWERS[choice].after_seconds:
+                moment = prompt.pushed_at + self._clock.scaled(ANSWERS[choice].after_seconds)
+                self._agenda.at(moment, "answer", checkout_request_id=checkout_request_id, choice=choice)
             else:
-                self._end(prompt, outcome, is_persons=True)
+                self._end(prompt, ANSWERS[choice])
             return prompt
 
     def watch(self, phone: str) -> None:
         """Somebody has this phone in hand, for the next few seconds."""
-        with self._lock:
-            self._watched[phone] = time.monotonic()
+        self._watched[phone] = time.monotonic()
 
-    def _plan(self, prompt: Prompt, outcome: Outcome, *, is_persons: bool = False) -> None:
-        moment = prompt.pushed_at + self.clock.scaled(outcome.after_seconds)
-        self.clock.at(moment, partial(self._end, prompt, outcome, is_persons=is_persons))
+    def leave_phones(self) -> None:
+        self._watched.clear()
 
-    def _look_after(self, prompt: Prompt) -> None:
-        """Answer an ordinary phone's prompt, unless somebody is about to."""
-        now = self.clock.now()
-        if now >= prompt.pushed_at + self.clock.scaled(PATIENCE_SECONDS):
+    def _is_watched(self, phone: str) -> bool:
+        return time.monotonic() - self._watched.get(phone, -WATCHED_SECONDS) <= WATCHED_SECONDS
+
+    def _end_as_scripted(self, checkout_request_id: str, turn: int) -> None:
+        prompt = self._find(checkout_request_id)
+        if prompt is not None and not prompt.is_answered:
+            self._end(prompt, prompt.scenario.outcomes[turn])
+
+    def _end_as_answered(self, checkout_request_id: str, choice: str) -> None:
+        prompt = self._find(checkout_request_id)
+        if prompt is not None:
+            self._end(prompt, ANSWERS[choice])
+
+    def _look_after(self, checkout_request_id: str) -> None:
+        """Answer an ordinary phone's prompt, unless somebody has or is about to."""
+        prompt, now = self._find(checkout_request_id), self._clock.now()
+        if prompt is None or prompt.is_answered:
+            return
+        if now >= prompt.pushed_at + self._clock.scaled(PATIENCE_SECONDS):
             self._end(prompt, Outcome(sc.NO_ANSWER))
-        elif time.monotonic() - self._watched.get(prompt.phone, -WATCHED_SECONDS) > WATCHED_SECONDS:
+        elif not self._is_watched(prompt.phone):
             self._end(prompt, Outcome(sc.PAID))
-        elif not prompt.is_answered:
-            self.clock.at(now + self.clock.scaled(1), partial(self._look_after, prompt))
+        else:
+            self._agenda.at(self._clock.after(1), "look", checkout_request_id=checkout_request_id)
 
-    def _end(self, prompt: Prompt, outcome: Outcome, *, is_persons: bool = False) -> None:
-        """Give a prompt its result and tell the merchant."""
-        with self._lock:
-            if not self._is_known(prompt) or (prompt.is_answered and not is_persons):
-                return
-            prompt.end(outcome.result, self.clock.now())
-            body = messages.callback(prompt)
-        threads, posts_each = (outcome.posts, 1) if outcome.is_concurrent else (1, outcome.posts)
-        for _ in range(threads):
-            threading.Thread(target=self._post, args=(prompt, body, posts_each), daemon=True).start()
+    def _end(self, prompt: Prompt, outcome: Outcome) -> None:
+        """Give a prompt its result, move the money, and tell the merchant; all of it in the caller's transaction."""
+        now = self._clock.now()
+        if outcome.is_foreign:
+            told = replace(prompt, result=sc.PAID, ended_at=now, receipt=receipt_number(now))
+            told.checkout_request_id = checkout_id(now, STRANGER)
+            self._tell(told, outcome)
+            return
+        if prompt.result == sc.PAID:
+            return
+        prompt.result, prompt.ended_at = outcome.result, now
+        if outcome.result == sc.PAID:
+            ids = {"reference": prompt.reference, "checkout_request_id": prompt.checkout_request_id}
+            prompt.receipt = self._bank.transfer("stk", prompt.phone, prompt.amount, now, **ids)
+            prompt.result = sc.NO_FUNDS if prompt.receipt is None else sc.PAID
+        self._save(prompt)
+        self._tell(prompt, outcome)
+        if prompt.receipt is not None:
+            self._paybill.confirm_stk(prompt.receipt, is_scripted=prompt.scenario.is_confirmed)
 
-    def _post(self, prompt: Prompt, body: Json, posts: int) -> None:
-        """Post a callback; like Safaricom, never again because of how it was received."""
-        for _ in range(posts):
-            at = self.clock.now().isoformat()
-            status, error = _post_once(prompt.callback_url, body, self.settings.MPESA_SHORTCODE)
-            with self._lock:
-                if not self._is_known(prompt):
-                    return
-                self._deliveries.append(
-                    Delivery(prompt.checkout_request_id, prompt.callback_url, body, status, error, at)
-                )
-            prompt.told.set()
+    def _tell(self, prompt: Prompt, outcome: Outcome) -> None:
+        if outcome.posts:
+            self._post.plan(
+                "callback",
+                prompt.callback_url,
+                messages.callback(prompt, outcome.twist),
+                subject=prompt.checkout_request_id,
+                path=PUSH,
+                posts=outcome.posts,
+                is_concurrent=outcome.is_concurrent,
+            )
 
-    def _is_known(self, prompt: Prompt) -> bool:
-        """Whether it is of now, and not of the time before a reset."""
-        return self._prompts.get(prompt.checkout_request_id) is prompt
+    def _find(self, checkout_request_id: str) -> Prompt | None:
+        row = self._store.row("SELECT * FROM prompts WHERE checkout_request_id = ?", checkout_request_id)
+        return Prompt.load(row) if row else None
 
-
-def _post_once(url: str, body: Json, shortcode: str) -> tuple[int | None, str | None]:
-    """The status of the merchant's answer, or why there was none."""
-    headers = {"Content-Type": "application/json;charset=UTF-8", "Businessshortcode": shortcode}
-    content = json.dumps(body, separators=(",", ":"))
-    with requests.Session() as http:
-        # Neither a proxy nor a redirect may lead off this machine.
-        http.trust_env = False
-        try:
-            answer = http.post(url, content, headers=headers, timeout=CALLBACK_TIMEOUT_SECONDS, allow_redirects=False)
-        except requests.RequestException as error:
-            return None, type(error).__name__
-    return answer.status_code, None
+    def _save(self, prompt: Prompt) -> None:
+        self._store.run(
+            "UPDATE prompts SET is_answered = ?, result = ?, ended_at = ?, receipt = ? WHERE checkout_request_id = ?",
+            prompt.is_answered,
+            prompt.result,
+            prompt.ended_at and prompt.ended_at.isoformat(),
+            prompt.receipt,
+            prompt.checkout_request_id,
+        )
 
 
-#: The running app's network.
-network: Network = LocalProxy(lambda: current_app.extensions["network"])  # type: ignore[assignment]
+_OF_PHONE = "SELECT * FROM prompts WHERE phone = ?"

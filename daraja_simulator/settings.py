@@ -7,7 +7,8 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 MOST = {"SIMULATOR_PORT": 65535}
-LEAST_SPEED = 0.001
+LEAST = {"SIM_SPEED": 0.001, "SIM_PULL_PAGE": 1}
+CHOICES = {"SIM_PROFILE": ("calm", "realistic")}
 
 
 @dataclass(frozen=True)
@@ -17,15 +18,36 @@ class Settings:
     SIMULATOR_PORT: int = 5001
     #: Every delay is divided by it.
     SIM_SPEED: float = 1
+    #: The SQLite file with everything that must outlive the process; empty is a temporary one.
+    SIM_LEDGER: str = ""
+    #: Where certificate.cer and certificate.key are, or are made.
+    SIM_CERTIFICATE_DIR: str = "instance/simulator"
+    #: What a phone never seen before has in its wallet.
+    SIM_WALLET_KES: int = 500_000
     #: An ordinary phone nobody watches pays after so long; 0, or empty, never does.
     SIM_AUTO_PAY_SECONDS: float = 5
     SIM_TOKEN_SECONDS: int = 3599
     #: 1: a new access token ends the one before, as the portal says.
     SIM_SINGLE_TOKEN: int = 1
+    #: 1: the same amount from the same phone within two minutes fails with 17, whichever the phone.
+    SIM_RULE_17: int = 0
+    #: 1: C2B addresses are registered once and for all, as in production.
+    SIM_C2B_REGISTER_ONCE: int = 0
+    #: 1: Paybill payments are first put to the ValidationURL.
+    SIM_C2B_VALIDATION: int = 1
+    #: 1: an STK payment is also told to the ConfirmationURL.
+    SIM_C2B_FOR_STK: int = 0
+    #: How many transactions Pull gives at once.
+    SIM_PULL_PAGE: int = 100
+    #: How much goes wrong by chance (chance.py), and what the chance is seeded with.
+    SIM_PROFILE: str = "calm"
+    SIM_SEED: str = "0"
     MPESA_CONSUMER_KEY: str = "simulator-consumer-key"
     MPESA_CONSUMER_SECRET: str = "simulator-consumer-secret"
     MPESA_SHORTCODE: str = "174379"
     MPESA_PASSKEY: str = "simulator-passkey"
+    MPESA_INITIATOR_NAME: str = "simulator-initiator"
+    MPESA_INITIATOR_PASSWORD: str = "simulator-initiator-password"
 
 
 def load(environ: Mapping[str, str]) -> Settings:
@@ -41,22 +63,21 @@ def load(environ: Mapping[str, str]) -> Settings:
         for field in fields(Settings)
         if given.get(field.name)
     }
-    settings = Settings(**values)
-    if settings.SIM_SPEED < LEAST_SPEED:
-        raise _fault(f"SIM_SPEED must be at least {LEAST_SPEED}")
-    return settings
+    return Settings(**values)
 
 
 def _read(name: str, text: str, kind: type) -> Any:
     if kind is str:
+        if text not in CHOICES.get(name, (text,)):
+            raise _fault(f"{name} must be one of {', '.join(CHOICES[name])}, and it is {text!r}")
         return text
-    most = MOST.get(name, 1_000_000)
+    least, most = LEAST.get(name, 0), MOST.get(name, 1_000_000)
     try:
         value = kind(text)
     except ValueError:
         value = None
-    if value is None or not 0 <= value <= most:
-        raise _fault(f"{name} must be a number from 0 to {most}, and it is {text!r}")
+    if value is None or not least <= value <= most:
+        raise _fault(f"{name} must be a number from {least} to {most}, and it is {text!r}")
     return value
 
 

@@ -6,16 +6,30 @@ import base64
 import os
 import subprocess
 import sys
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import requests
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = [sys.executable, "-m", "daraja_simulator"]
 KEY, SECRET = "simulator-consumer-key", "simulator-consumer-secret"
 SHORTCODE, PASSKEY = "174379", "simulator-passkey"
+INITIATOR, INITIATOR_PASSWORD = "simulator-initiator", "simulator-initiator-password"
+CERTIFICATE = ROOT / "instance" / "simulator" / "certificate.cer"
+
+
+@cache
+def security_credential(password: str = INITIATOR_PASSWORD, path: Path = CERTIFICATE) -> str:
+    """The password, encrypted for the simulator's certificate."""
+    key = x509.load_pem_x509_certificate(path.read_bytes()).public_key()
+    assert isinstance(key, rsa.RSAPublicKey)
+    return base64.b64encode(key.encrypt(password.encode(), padding.PKCS1v15())).decode()
 
 
 def environment(**settings: object) -> dict[str, str]:
@@ -68,6 +82,16 @@ class Simulator:
             raise
         return self.process.returncode, complaints
 
+    def kill(self) -> None:
+        """Send SIGKILL. A later one on the same SIM_LEDGER, and SIMULATOR_PORT if wanted, goes on where it was."""
+        self.http.close()
+        self.process.kill()
+        self.process.communicate()
+
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
     # ── The control plane ────────────────────────────────────────────────────────────────────────────────
 
     def prompts(self) -> list[dict[str, Any]]:
@@ -93,15 +117,52 @@ class Simulator:
     def advance(self, seconds: float) -> None:
         self._control("POST", "clock", {"advance_seconds": seconds})
 
-    def script(self, phone: str, row: str) -> None:
-        """The next push to `phone` goes as one to 254700000<row>."""
-        self._control("POST", "script", {"phone": phone, "row": row})
+    def script(
+        self, phone: str | None = None, row: str = "000", *, reference: str | None = None, following: int | None = None
+    ) -> None:
+        """The next push to `phone`, with `reference`, or the `following` ones, go as to 254700000<row>."""
+        named = {"phone": phone, "reference": reference, "next": following}
+        self._control("POST", "script", {name: value for name, value in named.items() if value} | {"row": row})
+
+    def ledger(self) -> list[dict[str, Any]]:
+        """Every transaction, oldest first."""
+        return self._control("GET", "ledger")["transactions"]
+
+    def wallets(self) -> dict[str, int]:
+        """Of phones whose money has moved."""
+        return self._control("GET", "ledger")["wallets"]
+
+    def shop_balance(self) -> int:
+        return self._control("GET", "ledger")["shop_balance"]
+
+    def pay_bill(self, phone: str, amount: int, reference: str) -> str | None:
+        """Somebody pays the Paybill by hand: the receipt, or None where no money moved."""
+        body = {"phone": phone, "amount": amount, "reference": reference}
+        return self._control("POST", "c2b/pay", body, timeout=20)["receipt"]
+
+    def reverse(self, receipt: str) -> str:
+        """Safaricom takes a payment back by itself, and tells nobody; the reversal's receipt."""
+        return self._control("POST", "reverse", {"receipt": receipt})["receipt"]
+
+    def fault(self, path: str, kind: str, *, count: int = 1, delay: float = 0) -> None:
+        """Let it happen to the next requests to `path` or below, or to what is posted because of them."""
+        self._control("POST", "fault", {"path": path, "kind": kind, "count": count, "delay": delay})
+
+    def forge(self, url: str, body: Any) -> int | None:
+        """An outsider posts something to the shop; the status it was answered."""
+        return self._control("POST", "forge", {"url": url, "body": body}, timeout=20)["status"]
+
+    def profile(self, name: str) -> None:
+        """`calm` or `realistic`, until the next reset."""
+        self._control("POST", "profile", {"name": name})
 
     def expire_tokens(self) -> None:
         self._control("POST", "tokens/expire")
 
-    def _control(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        answer = self.http.request(method, f"{self.url}/__sim__/{path}", json=body, timeout=10)
+    def _control(
+        self, method: str, path: str, body: dict[str, Any] | None = None, *, timeout: float = 10
+    ) -> dict[str, Any]:
+        answer = self.http.request(method, f"{self.url}/__sim__/{path}", json=body, timeout=timeout)
         assert answer.ok, answer.text
         return answer.json()
 
@@ -139,6 +200,70 @@ class Simulator:
     def query(self, checkout_request_id: str, **changes: Any) -> requests.Response:
         body = self.credentials() | {"CheckoutRequestID": checkout_request_id} | changes
         return self.post("/mpesa/stkpushquery/v1/query", json=body)
+
+    def b2c(self, phone: str, url: str, **changes: Any) -> requests.Response:
+        body = {
+            "OriginatorConversationID": str(uuid4()),
+            "InitiatorName": INITIATOR,
+            "SecurityCredential": security_credential(),
+            "CommandID": "BusinessPayment",
+            "Amount": 1500,
+            "PartyA": SHORTCODE,
+            "PartyB": phone,
+            "Remarks": "Refund",
+            "QueueTimeOutURL": f"{url}/timeout",
+            "ResultURL": f"{url}/result",
+            "Occassion": "Refund",
+        }
+        return self.post("/mpesa/b2c/v3/paymentrequest", json=body | changes)
+
+    def reversal(self, receipt: str, url: str, **changes: Any) -> requests.Response:
+        body = self._errand("TransactionReversal", url) | {
+            "TransactionID": receipt,
+            "Amount": 1500,
+            "ReceiverParty": SHORTCODE,
+            "RecieverIdentifierType": "11",
+            "Occasion": "Refund",
+        }
+        return self.post("/mpesa/reversal/v1/request", json=body | changes)
+
+    def status(self, url: str, **about: Any) -> requests.Response:
+        """By TransactionID, OriginalConversationID or OriginatorConversationID."""
+        body = self._errand("TransactionStatusQuery", url) | {"PartyA": SHORTCODE, "IdentifierType": "4"}
+        return self.post("/mpesa/transactionstatus/v1/query", json=body | about)
+
+    def account_balance(self, url: str, **changes: Any) -> requests.Response:
+        body = self._errand("AccountBalance", url) | {"PartyA": SHORTCODE, "IdentifierType": "4"}
+        return self.post("/mpesa/accountbalance/v1/query", json=body | changes)
+
+    def register_c2b(self, url: str, version: int = 2, **changes: Any) -> requests.Response:
+        body = {
+            "ShortCode": SHORTCODE,
+            "ResponseType": "Completed",
+            "ConfirmationURL": f"{url}/confirmation",
+            "ValidationURL": f"{url}/validation",
+        }
+        return self.post(f"/mpesa/c2b/v{version}/registerurl", json=body | changes)
+
+    def pull(self, offset: int = 0, **changes: Any) -> requests.Response:
+        """The last hour, unless `changes` say otherwise."""
+        body = {
+            "ShortCode": SHORTCODE,
+            "StartDate": f"{self.now() - timedelta(hours=1):%Y-%m-%d %H:%M:%S}",
+            "EndDate": f"{self.now():%Y-%m-%d %H:%M:%S}",
+            "OffSetValue": str(offset),
+        }
+        return self.post("/pulltransactions/v1/query", json=body | changes)
+
+    def _errand(self, command: str, url: str) -> dict[str, Any]:
+        return {
+            "Initiator": INITIATOR,
+            "SecurityCredential": security_credential(),
+            "CommandID": command,
+            "ResultURL": f"{url}/result",
+            "QueueTimeOutURL": f"{url}/timeout",
+            "Remarks": "Refund",
+        }
 
     def post(self, path: str, *, token: str | None = None, timeout: float = 10, **body: Any) -> requests.Response:
         """POST with a bearer token, a fresh one unless given."""

@@ -58,7 +58,11 @@ def test_a_number_that_is_none_gets_a_sentence_and_is_escaped(slow: Simulator) -
 def test_a_prompt_rings_and_the_right_pin_pays(slow: Simulator, merchant: Receiver) -> None:
     checkout_id = ring(slow, merchant)
     question = "Do you want to pay KES 1500 to TICKSY account no. ABC123? Enter M-PESA PIN"
-    assert screen(slow) == {"prompt": {"checkout_request_id": checkout_id, "question": question}, "inbox": []}
+    assert screen(slow) == {
+        "prompt": {"checkout_request_id": checkout_id, "question": question},
+        "balance": 500_000,
+        "inbox": [],
+    }
     receipt = slow.answer(checkout_id, "pay", "1234")["receipt"]
     wait_until(lambda: merchant.received)
     assert merchant.received[0].result["ResultCode"] == 0
