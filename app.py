@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import atexit
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import flask_restful
 from flask import Flask
 from flask_cors import CORS
 from flask_migrate import Migrate
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 import commands
 import config
@@ -19,11 +21,14 @@ from services import access_tokens
 from utils import http, logger, postgres
 from utils.database import db, engine_options
 from utils.mpesa import Daraja
+from utils.mpesa_credential import credential_from_file
 from utils.security import bcrypt
 from utils.tokens import jwt
 
 #: Longest wait for a row lock, and for any statement, in milliseconds.
 LOCK_TIMEOUT_MS, STATEMENT_TIMEOUT_MS = 5_000, 30_000
+#: Database connections for storing what Safaricom posts.
+INBOX_POOL = 4
 
 
 class Api(flask_restful.Api):
@@ -40,14 +45,16 @@ def create_app(settings: config.Settings | None = None) -> Flask:
 
     app = Flask(__name__, instance_path=str(config.INSTANCE), static_folder=None)
     app.extensions["settings"] = settings
+    if settings.TRUSTED_PROXIES:
+        # Exactly so many hops: what stands further left, anybody may have written.
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.TRUSTED_PROXIES, x_proto=settings.TRUSTED_PROXIES)  # type: ignore[method-assign]
+    database_url = settings.DATABASE_URL or _embedded_database()
     app.config.update(
         SECRET_KEY=settings.SECRET_KEY,
-        SQLALCHEMY_DATABASE_URI=settings.DATABASE_URL or _embedded_database(),
-        SQLALCHEMY_ENGINE_OPTIONS=engine_options(
-            pool_size=settings.DATABASE_POOL,
-            lock_timeout_ms=LOCK_TIMEOUT_MS,
-            statement_timeout_ms=STATEMENT_TIMEOUT_MS,
-        ),
+        SQLALCHEMY_DATABASE_URI=database_url,
+        SQLALCHEMY_ENGINE_OPTIONS=_pool(settings.DATABASE_POOL),
+        # What Safaricom posts comes once: its few connections are nobody else's.
+        SQLALCHEMY_BINDS={"inbox": {"url": database_url, **_pool(INBOX_POOL)}},
         JWT_ACCESS_TOKEN_EXPIRES=settings.ACCESS_TOKEN_MINUTES * 60,
         BCRYPT_LOG_ROUNDS=settings.BCRYPT_ROUNDS,
         BCRYPT_HANDLE_LONG_PASSWORDS=True,
@@ -61,6 +68,10 @@ def create_app(settings: config.Settings | None = None) -> Flask:
         shortcode=settings.MPESA_SHORTCODE,
         passkey=settings.MPESA_PASSKEY,
         callback_url=settings.CALLBACK_URL,
+        transaction_type=settings.MPESA_TRANSACTION_TYPE,
+        party_b=settings.MPESA_PARTY_B,
+        initiator_name=settings.MPESA_INITIATOR_NAME,
+        security_credential=_credential(settings),
         connect_seconds=settings.MPESA_CONNECT_SECONDS,
         answer_seconds=settings.MPESA_ANSWER_SECONDS,
         share_token=access_tokens.share,
@@ -74,8 +85,8 @@ def create_app(settings: config.Settings | None = None) -> Flask:
         app,
         origins=settings.CORS_ORIGINS,
         methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
-        allow_headers=["Authorization", "Content-Type"],
-        expose_headers=["Link", "X-Total-Count", "X-Request-Id", "Retry-After"],
+        allow_headers=["Authorization", "Content-Type", "Idempotency-Key"],
+        expose_headers=["Link", "X-Total-Count", "X-Request-Id", "Retry-After", "Idempotency-Replayed"],
         max_age=86_400,
         always_send=False,
     )
@@ -84,6 +95,16 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     commands.register(app)
     app.shell_context_processor(lambda: {"db": db, "models": models})
     return app
+
+
+def _pool(size: int) -> dict[str, Any]:
+    return engine_options(pool_size=size, lock_timeout_ms=LOCK_TIMEOUT_MS, statement_timeout_ms=STATEMENT_TIMEOUT_MS)
+
+
+def _credential(settings: config.Settings) -> Callable[[], str] | None:
+    """Made when it is used: in development the simulator writes the certificate as it starts."""
+    path = settings.MPESA_CERTIFICATE
+    return partial(credential_from_file, settings.MPESA_INITIATOR_PASSWORD, path) if path else None
 
 
 def _embedded_database() -> str:

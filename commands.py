@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+from pathlib import Path
 
 import click
 from flask import Flask, current_app
@@ -18,12 +19,16 @@ import tasks
 from config import settings
 from models import Role
 from schemas.accounts import NewAdmin
-from services import accounts
+from services import accounts, doctor, statements
+from utils import phone as phones
 from utils.errors import TicksyError
+from utils.mpesa import daraja
+from utils.mpesa_setup import Registration, c2b_addresses, read_c2b_registration, read_pull_registration
+from utils.statement import UnknownLayout, decode, read_statement
 
 
 def register(app: Flask) -> None:
-    for command in (serve, worker, create_admin, seed):
+    for command in (serve, worker, create_admin, seed, reconcile, mpesa):
         app.cli.add_command(command)
 
 
@@ -85,3 +90,90 @@ def seed(if_empty: bool) -> None:
         click.echo("Filled the database with demo data.")
     elif not if_empty:
         raise click.ClickException("The database is not empty: demo data would mix with what is there.")
+
+
+@click.command()
+@with_appcontext
+@click.argument("statement", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--dry-run", is_flag=True, help="Only list the differences.")
+def reconcile(statement: Path, dry_run: bool) -> None:
+    """List how M-PESA's statement (CSV) and our books differ, and settle what it tells that is new."""
+    try:
+        lines = read_statement(decode(statement.read_bytes()))
+    except UnknownLayout as error:
+        raise click.ClickException(str(error)) from None
+    differences = statements.find_differences(lines)
+    for difference in differences:
+        click.echo(f"{difference.receipt or '-':<10}  {difference.text}")
+    click.echo(f"{len(lines)} lines, {len(differences)} differences.")
+    if dry_run:
+        click.echo("Nothing was changed.")
+    else:
+        click.echo(f"{statements.take_in(lines)} lines were new and have been settled.")
+
+
+# ── Safaricom ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@click.group()
+def mpesa() -> None:
+    """See to what is between Ticksy and Safaricom."""
+
+
+@mpesa.command("doctor")
+@with_appcontext
+def examine() -> None:
+    """Say in words what is wrong with the configuration, before money depends on it."""
+    findings = doctor.examine()
+    for finding in findings:
+        click.echo(f"{finding.grade.value:<8}{finding.text}")
+    faults = sum(finding.grade is doctor.Grade.FAULT for finding in findings)
+    if faults:
+        raise click.ClickException(f"{faults} faults. Do not go live before they are mended.")
+    click.echo("No faults.")
+
+
+_EXPLAINED = {
+    Registration.DONE: "registered.",
+    Registration.ALREADY: (
+        "already registered. Safaricom keeps the first addresses it was given: if they were not these, delete them on"
+        " its portal (Self services, URL management) and register again."
+    ),
+    Registration.REFUSED: "refused.",
+    Registration.NO_ANSWER: "no answer from Daraja. Please try again.",
+}
+
+
+@mpesa.command("register")
+@with_appcontext
+@click.option("--phone", help="The shop's own number. Without it the list of transactions is not registered.")
+def register_addresses(phone: str | None) -> None:
+    """Tell Safaricom where to tell of Paybill payments, and to list our transactions."""
+    try:
+        number = phones.parse(phone) if phone is not None else None
+    except ValueError as error:
+        raise click.ClickException(str(error)) from None
+    went = []
+    if settings.MPESA_C2B_SECRET:
+        validation, confirmation = c2b_addresses(settings.CALLBACK_URL, settings.MPESA_C2B_SECRET)
+        answer = daraja.register_c2b(confirmation_url=confirmation, validation_url=validation)
+        went.append(_tell("Paybill payments", *read_c2b_registration(answer)))
+    else:
+        click.echo("Paybill payments: MPESA_C2B_SECRET is empty, so there is nowhere to tell of them.")
+    if number is None:
+        click.echo("List of transactions: give --phone, the shop's own number, to have it registered.")
+    else:
+        answer = daraja.register_pull(nominated_number=number, callback_url=settings.CALLBACK_URL)
+        went.append(_tell("List of transactions", *read_pull_registration(answer)))
+    if not went or set(went) & {Registration.REFUSED, Registration.NO_ANSWER}:
+        raise click.ClickException("Not everything is registered.")
+
+
+def _tell(what: str, registration: Registration, words: str) -> Registration:
+    said = "" if registration is Registration.NO_ANSWER else f" Safaricom said: {_without_secret(words)}"
+    click.echo(f"{what}: {_EXPLAINED[registration]}{said}")
+    return registration
+
+
+def _without_secret(words: str) -> str:
+    return words.replace(settings.MPESA_C2B_SECRET, "…") if settings.MPESA_C2B_SECRET else words

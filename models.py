@@ -5,11 +5,17 @@ events            something to go to, published by an organizer once an admin ag
 ticket_types      what is on sale for an event: a price and a number of places
 orders            one buyer's claim on places of one event, held until paid, ended or cancelled
 order_items       how many places of which ticket type an order claims, at which price
-payments          one M-PESA prompt for an order and what became of it
+payments          money of an order: one M-PESA prompt, or one payment by Paybill, and what became of it
+refunds           money that goes back
+mpesa_requests    what we asked Daraja that is answered later, at an address of its own
 mpesa_messages    everything Safaricom said, as it came, append-only
+claims            what buyers say they paid
 tickets           what one person holds
 reviews           what an attendee says of an event
 mpesa_access      Daraja's access token, shared by all processes
+mpesa_line        how fast we may push, whether it works, how far money has been reconciled
+idempotency_keys  answers given to requests that carried a key
+alerts            what admins have to be told
 audit_log         who changed what, when
 
 Every relationship refuses to load by itself: a query names what it needs.
@@ -22,8 +28,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
     CheckConstraint,
     Computed,
+    DateTime,
     Enum,
     ForeignKey,
     Index,
@@ -74,7 +82,16 @@ class OrderStatus(enum.Enum):
     PARTLY_REFUNDED = "partly_refunded"
 
 
+class PaymentMethod(enum.Enum):
+    #: A prompt that we put on a phone.
+    PROMPT = "prompt"
+    #: Paid by hand to our Paybill number.
+    PAYBILL = "paybill"
+
+
 class PaymentStatus(enum.Enum):
+    #: Its push waits for its turn: nothing has been sent.
+    QUEUED = "queued"
     #: Committed; the push is on its way to Daraja.
     SUBMITTING = "submitting"
     #: Daraja accepted the push: the phone shows, or will show, the prompt.
@@ -88,15 +105,78 @@ class PaymentStatus(enum.Enum):
     PAID = "paid"
     #: Something about the money is odd; a person has to look (`note` says why).
     QUARANTINED = "quarantined"
+    #: M-PESA took the money back without us.
+    REVERSED = "reversed"
+
+
+class RefundMethod(enum.Enum):
+    #: M-PESA undoes the whole payment.
+    REVERSAL = "reversal"
+    #: We pay a part of it to the phone it came from.
+    B2C = "b2c"
+    #: A person has to send it.
+    BY_HAND = "by_hand"
+
+
+class RefundStatus(enum.Enum):
+    #: Decided, not yet sent.
+    REQUESTED = "requested"
+    #: M-PESA was asked, and has not said how it went.
+    SENT = "sent"
+    DONE = "done"
+    #: M-PESA said no, or cannot be asked; a person has to retry it or send it by hand.
+    FAILED = "refund_failed"
+    #: Waits for a person to send it.
+    BY_HAND = "by_hand"
+
+
+class RequestKind(enum.Enum):
+    REVERSAL = "reversal"
+    B2C = "b2c"
+    #: What became of a transaction.
+    STATUS = "status"
+
+
+class RequestStatus(enum.Enum):
+    #: Committed; on its way to Daraja.
+    SENDING = "sending"
+    #: Daraja took it; its result is to come.
+    SENT = "sent"
+    #: Daraja said no: nothing was done.
+    REFUSED = "refused"
+    #: Nobody knows whether Daraja took it.
+    UNKNOWN = "unknown"
+    ANSWERED = "answered"
 
 
 class MessageChannel(enum.Enum):
     #: Posted to the secret address of one payment.
     STK_CALLBACK = "stk_callback"
-    #: Posted to the public address: only a reason to ask.
+    #: Posted where anybody can, or from an address that is not Safaricom's: only a reason to ask.
     STK_HINT = "stk_hint"
     #: The answer to our own question.
     STK_QUERY = "stk_query"
+    #: Posted to our Paybill's confirmation address: only a reason to ask.
+    C2B = "c2b"
+    #: The result of one of our requests, posted to its secret address.
+    RESULT = "result"
+    #: Daraja gave up on one of our requests: says nothing of what became of it.
+    TIMEOUT = "timeout"
+    #: The answer to our asking for all transactions of a time.
+    PULL = "pull"
+    #: A line of a statement that a person exported from M-PESA's portal.
+    STATEMENT = "statement"
+    #: A person decided.
+    ADMIN = "admin"
+
+
+class ClaimStatus(enum.Enum):
+    #: The money has not been seen, or is not plainly this order's.
+    OPEN = "open"
+    #: The order got the money.
+    ATTACHED = "attached"
+    #: A person decided otherwise.
+    CLOSED = "closed"
 
 
 class TicketStatus(enum.Enum):
@@ -135,7 +215,10 @@ ORDER_MOVES: dict[OrderStatus, frozenset[OrderStatus]] = {
 
 #: Where a payment may go from where it is. Money that came is never un-come.
 PAYMENT_MOVES: dict[PaymentStatus, frozenset[PaymentStatus]] = {
-    PaymentStatus.SUBMITTING: frozenset(set(PaymentStatus) - {PaymentStatus.SUBMITTING}),
+    PaymentStatus.QUEUED: frozenset({PaymentStatus.SUBMITTING, PaymentStatus.REFUSED}),
+    PaymentStatus.SUBMITTING: frozenset(
+        set(PaymentStatus) - {PaymentStatus.QUEUED, PaymentStatus.SUBMITTING, PaymentStatus.REVERSED}
+    ),
     PaymentStatus.PROMPTED: frozenset(
         {PaymentStatus.UNKNOWN, PaymentStatus.FAILED, PaymentStatus.PAID, PaymentStatus.QUARANTINED}
     ),
@@ -144,12 +227,26 @@ PAYMENT_MOVES: dict[PaymentStatus, frozenset[PaymentStatus]] = {
     ),
     PaymentStatus.REFUSED: frozenset({PaymentStatus.FAILED, PaymentStatus.PAID, PaymentStatus.QUARANTINED}),
     PaymentStatus.FAILED: frozenset({PaymentStatus.PAID, PaymentStatus.QUARANTINED}),
-    PaymentStatus.QUARANTINED: frozenset(),
-    PaymentStatus.PAID: frozenset(),
+    #: A person found it in order, or it proved to be a second payment, which goes back by itself.
+    PaymentStatus.QUARANTINED: frozenset({PaymentStatus.PAID, PaymentStatus.REVERSED}),
+    PaymentStatus.PAID: frozenset({PaymentStatus.REVERSED}),
+    PaymentStatus.REVERSED: frozenset(),
+}
+
+#: Where a refund may go from where it is. What is done stays done.
+REFUND_MOVES: dict[RefundStatus, frozenset[RefundStatus]] = {
+    RefundStatus.REQUESTED: frozenset({RefundStatus.SENT, RefundStatus.BY_HAND, RefundStatus.DONE}),
+    RefundStatus.SENT: frozenset({RefundStatus.REQUESTED, RefundStatus.DONE, RefundStatus.FAILED}),
+    #: Retried; sent by hand; or found done after all.
+    RefundStatus.FAILED: frozenset({RefundStatus.REQUESTED, RefundStatus.DONE}),
+    RefundStatus.BY_HAND: frozenset({RefundStatus.DONE}),
+    RefundStatus.DONE: frozenset(),
 }
 
 #: Payments that may still bring money while nobody has heard of it.
-OPEN_PAYMENTS = frozenset({PaymentStatus.SUBMITTING, PaymentStatus.PROMPTED, PaymentStatus.UNKNOWN})
+OPEN_PAYMENTS = frozenset(
+    {PaymentStatus.QUEUED, PaymentStatus.SUBMITTING, PaymentStatus.PROMPTED, PaymentStatus.UNKNOWN}
+)
 
 
 class ForbiddenMove(RuntimeError):
@@ -234,6 +331,8 @@ class Event(Model):
     status: Mapped[EventStatus] = mapped_column(_one_of(EventStatus), default=EventStatus.PENDING)
     #: Why an admin rejected it; for the organizer's eyes.
     rejection_reason: Mapped[str | None]
+    #: Up to how many hours before the start its organizer may refund orders; empty is never.
+    refund_until_hours: Mapped[int | None] = mapped_column(BigInteger().evaluates_none(), default=0)
 
     created_at: Mapped[datetime] = mapped_column(default=clock.now)
     updated_at: Mapped[datetime] = mapped_column(default=clock.now, onupdate=clock.now)
@@ -258,6 +357,7 @@ class Event(Model):
 
     __table_args__ = (
         CheckConstraint("starts_at < ends_at", name="starts_before_it_ends"),
+        CheckConstraint("refund_until_hours >= 0", name="refund_hours_not_negative"),
         Index(None, "organizer_id"),
         Index("events_public_idx", "starts_at", "id", postgresql_where="status = 'approved'"),
         Index("events_pending_idx", "created_at", "id", postgresql_where="status = 'pending'"),
@@ -380,6 +480,7 @@ class Order(Model):
     items: Mapped[list[OrderItem]] = relationship(lazy="raise", order_by="OrderItem.ticket_type_id")
     payments: Mapped[list[Payment]] = relationship(lazy="raise", back_populates="order", order_by="Payment.id")
     tickets: Mapped[list[Ticket]] = relationship(lazy="raise", order_by="Ticket.id", viewonly=True)
+    refunds: Mapped[list[Refund]] = relationship(lazy="raise", order_by="Refund.id", viewonly=True)
 
     __table_args__ = (
         CheckConstraint("total_kes >= 0", name="total_not_negative"),
@@ -422,9 +523,15 @@ class Order(Model):
         return sum(payment.status is not PaymentStatus.REFUSED for payment in self.payments)
 
     @property
+    def evidence(self) -> Payment | None:
+        """How we know it is paid: the payment that paid it. Needs `payments`."""
+        paid = (payment for payment in self.payments if payment.status is PaymentStatus.PAID)
+        return min(paid, key=lambda payment: (payment.paid_at or payment.created_at, payment.id), default=None)
+
+    @property
     def receipt(self) -> str | None:
         """M-PESA's receipt of the payment that paid it; needs `payments`."""
-        return next((payment.receipt for payment in self.payments if payment.status is PaymentStatus.PAID), None)
+        return self.evidence.receipt if self.evidence else None
 
 
 class OrderItem(Model):
@@ -453,17 +560,27 @@ class OrderItem(Model):
 
 
 class Payment(Model):
-    """One M-PESA prompt. Its status is moved under its order's row lock, by `services.settlement` and `.prompts`."""
+    """Money, or the chance of it: a prompt on a phone, or one payment by Paybill. A receipt is one payment.
+
+    Its status is moved under its order's row lock, by `services.settlement` and `services.prompts` alone. Money that
+    names no order of ours has no order; it waits, in quarantine, for a person.
+    """
 
     __tablename__ = "payments"
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    order_id: Mapped[int] = mapped_column(ForeignKey("orders.id"))
-    phone: Mapped[str]
+    order_id: Mapped[int | None] = mapped_column(ForeignKey("orders.id"))
+    method: Mapped[PaymentMethod] = mapped_column(_one_of(PaymentMethod), default=PaymentMethod.PROMPT)
+    #: The number the prompt went to.
+    phone: Mapped[str | None]
     amount_kes: Mapped[int]
+    #: The account number that money which came by itself was paid to, as it was typed.
+    typed_reference: Mapped[str | None]
+    #: The payer's number as Safaricom reports it: whole, masked or hashed.
+    payer: Mapped[str | None]
 
     #: SHA-256 of the secret in its callback address.
-    callback_token_hash: Mapped[bytes] = mapped_column(LargeBinary, unique=True)
+    callback_token_hash: Mapped[bytes | None] = mapped_column(LargeBinary, unique=True)
     merchant_request_id: Mapped[str | None]
     checkout_request_id: Mapped[str | None] = mapped_column(unique=True)
     #: M-PESA's receipt number: serves once, ever.
@@ -479,8 +596,17 @@ class Payment(Model):
     #: How we know it is paid.
     paid_through: Mapped[MessageChannel | None] = mapped_column(_one_of(MessageChannel))
 
+    #: Of its money, what is on its way back or has arrived there.
+    refunded_kes: Mapped[int] = mapped_column(default=0)
+
     created_at: Mapped[datetime] = mapped_column(default=clock.now)
+    #: When its turn in our own queue comes.
+    push_at: Mapped[datetime | None]
+    #: When its push went out.
+    pushed_at: Mapped[datetime | None]
     paid_at: Mapped[datetime | None]
+    #: When M-PESA's own list of transactions, or its statement, showed the receipt.
+    reconciled_at: Mapped[datetime | None]
     #: When a newer prompt took its place; this one is still watched, and its money still counts.
     superseded_at: Mapped[datetime | None]
     #: When to ask Daraja about it next; empty when there is nothing left to ask.
@@ -489,19 +615,36 @@ class Payment(Model):
     #: When the public callback address last made us ask.
     hinted_at: Mapped[datetime | None]
 
-    order: Mapped[Order] = relationship(lazy="raise", back_populates="payments")
+    order: Mapped[Order | None] = relationship(lazy="raise", back_populates="payments")
+    refunds: Mapped[list[Refund]] = relationship(lazy="raise", back_populates="payment", order_by="Refund.id")
 
     __table_args__ = (
         CheckConstraint("amount_kes > 0", name="amount_positive"),
+        CheckConstraint(
+            "method = 'paybill' OR (order_id IS NOT NULL AND phone IS NOT NULL AND callback_token_hash IS NOT NULL)",
+            name="prompt_has_order_phone_and_secret",
+        ),
+        CheckConstraint("method = 'prompt' OR receipt IS NOT NULL", name="paybill_money_has_a_receipt"),
+        CheckConstraint(
+            "order_id IS NOT NULL OR status IN ('quarantined', 'paid', 'reversed')", name="orphan_money_waits_or_left"
+        ),
+        CheckConstraint("refunded_kes >= 0 AND refunded_kes <= amount_kes", name="never_more_back_than_came"),
         Index(
             "one_live_prompt_per_order",
             "order_id",
             unique=True,
-            postgresql_where="status IN ('submitting', 'prompted', 'unknown') AND superseded_at IS NULL",
+            postgresql_where="status IN ('queued', 'submitting', 'prompted', 'unknown') AND superseded_at IS NULL",
         ),
         Index(None, "order_id", "id"),
         Index(None, "phone", "created_at"),
-        Index("payments_noted_idx", "order_id", postgresql_where="note IS NOT NULL"),
+        Index(None, "created_at", "id"),
+        Index("payments_noted_idx", "id", postgresql_where="note IS NOT NULL"),
+        Index("payments_queued_idx", "push_at", postgresql_where="status = 'queued'"),
+        Index(
+            "payments_unreconciled_idx",
+            "paid_at",
+            postgresql_where="status = 'paid' AND reconciled_at IS NULL",
+        ),
         Index("payments_to_query_idx", "next_query_at", postgresql_where="next_query_at IS NOT NULL"),
         Index("payments_submitting_idx", "created_at", postgresql_where="status = 'submitting'"),
     )
@@ -521,13 +664,89 @@ class Payment(Model):
         )
 
 
+class Refund(Model):
+    """Money of one payment that goes back. Started, under the order's row lock, by `services.refunds` alone."""
+
+    __tablename__ = "refunds"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    payment_id: Mapped[int] = mapped_column(ForeignKey("payments.id"))
+    #: The payment's order, if it has one.
+    order_id: Mapped[int | None] = mapped_column(ForeignKey("orders.id"))
+    amount_kes: Mapped[int]
+    method: Mapped[RefundMethod] = mapped_column(_one_of(RefundMethod))
+    #: Why, as one word: "sold_out", "paid_twice", "event_cancelled", "requested".
+    reason: Mapped[str]
+    #: Empty when it goes back without anyone asking.
+    requested_by_id: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
+
+    status: Mapped[RefundStatus] = mapped_column(_one_of(RefundStatus), default=RefundStatus.REQUESTED)
+    result_code: Mapped[str | None]
+    #: Why a person has to look, or what became of it, in a sentence for the admin.
+    note: Mapped[str | None]
+    #: M-PESA's receipt of the money going back.
+    receipt: Mapped[str | None]
+
+    created_at: Mapped[datetime] = mapped_column(default=clock.now)
+    sent_at: Mapped[datetime | None]
+    done_at: Mapped[datetime | None]
+    #: When the worker looks after it next: to send it, or to ask what became of it. Made without, it has none.
+    next_look_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True).evaluates_none(), default=clock.now)
+    #: How often M-PESA was asked what became of the present try.
+    looks: Mapped[int] = mapped_column(default=0)
+
+    payment: Mapped[Payment] = relationship(lazy="raise", back_populates="refunds")
+
+    __table_args__ = (
+        CheckConstraint("amount_kes > 0", name="refund_positive"),
+        Index(None, "payment_id"),
+        Index(None, "order_id"),
+        Index(None, "status", "id"),
+        Index("refunds_to_look_after_idx", "next_look_at", postgresql_where="next_look_at IS NOT NULL"),
+    )
+
+    def move_to(self, status: RefundStatus) -> None:
+        """Raises ForbiddenMove unless REFUND_MOVES lists it."""
+        if status not in REFUND_MOVES[self.status]:
+            raise ForbiddenMove(f"refund {self.id}: {self.status.value} → {status.value}")
+        self.status = status
+
+
+class MpesaRequest(Model):
+    """One thing we asked Daraja whose result is posted later. Written down, with its ids, before it is sent."""
+
+    __tablename__ = "mpesa_requests"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[RequestKind] = mapped_column(_one_of(RequestKind))
+    #: The refund it carries out or asks about.
+    refund_id: Mapped[int | None] = mapped_column(ForeignKey("refunds.id"))
+    #: The transaction it is about.
+    receipt: Mapped[str | None]
+    #: SHA-256 of the secret in its result address.
+    result_token_hash: Mapped[bytes] = mapped_column(LargeBinary, unique=True)
+    #: Ours where Daraja lets us choose it, else Daraja's.
+    originator_conversation_id: Mapped[str | None] = mapped_column(unique=True)
+    #: Daraja's; a result is believed only if it names it.
+    conversation_id: Mapped[str | None]
+    status: Mapped[RequestStatus] = mapped_column(_one_of(RequestStatus), default=RequestStatus.SENDING)
+    created_at: Mapped[datetime] = mapped_column(default=clock.now)
+    answered_at: Mapped[datetime | None]
+
+    __table_args__ = (Index(None, "refund_id"), Index(None, "receipt"))
+
+
 class MpesaMessage(Model):
     """One thing Safaricom said, exactly as it came. Stored before anything else; only its verdict is added later."""
 
     __tablename__ = "mpesa_messages"
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    payment_id: Mapped[int] = mapped_column(ForeignKey("payments.id"))
+    #: What it came about, where its address or our question says so.
+    payment_id: Mapped[int | None] = mapped_column(ForeignKey("payments.id"))
+    request_id: Mapped[int | None] = mapped_column(ForeignKey("mpesa_requests.id"))
+    #: The one transaction it tells of, where it came about none of these.
+    receipt: Mapped[str | None]
     channel: Mapped[MessageChannel] = mapped_column(_one_of(MessageChannel))
     #: Bytes, since what comes need be neither JSON nor text.
     body: Mapped[bytes] = mapped_column(LargeBinary)
@@ -537,12 +756,39 @@ class MpesaMessage(Model):
     received_at: Mapped[datetime] = mapped_column(default=clock.now)
 
     settled_at: Mapped[datetime | None]
+    #: How often settling it has failed, and when to try again.
+    tries: Mapped[int] = mapped_column(default=0)
+    next_try_at: Mapped[datetime | None]
     #: What it was taken to mean: a verdict's name and reason.
     verdict: Mapped[str | None]
 
     __table_args__ = (
         Index(None, "payment_id", "id"),
+        Index(None, "request_id"),
+        Index("mpesa_messages_receipt_idx", "receipt", postgresql_where="receipt IS NOT NULL"),
         Index("mpesa_messages_to_settle_idx", "id", postgresql_where="settled_at IS NULL"),
+    )
+
+
+class Claim(Model):
+    """A buyer says that the money with this receipt was for this order."""
+
+    __tablename__ = "claims"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    order_id: Mapped[int] = mapped_column(ForeignKey("orders.id"))
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
+    receipt: Mapped[str]
+    status: Mapped[ClaimStatus] = mapped_column(_one_of(ClaimStatus), default=ClaimStatus.OPEN)
+    created_at: Mapped[datetime] = mapped_column(default=clock.now)
+
+    order: Mapped[Order] = relationship(lazy="raise")
+    user: Mapped[User] = relationship(lazy="raise")
+
+    __table_args__ = (
+        UniqueConstraint("order_id", "receipt"),
+        Index(None, "user_id", "created_at"),
+        Index("claims_open_idx", "receipt", postgresql_where="status = 'open'"),
     )
 
 
@@ -570,11 +816,19 @@ class Ticket(Model):
     status: Mapped[TicketStatus] = mapped_column(_one_of(TicketStatus), default=TicketStatus.VALID)
     issued_at: Mapped[datetime] = mapped_column(default=clock.now)
     checked_in_at: Mapped[datetime | None]
+    voided_at: Mapped[datetime | None]
+    #: The refund that carries its price back.
+    refund_id: Mapped[int | None] = mapped_column(ForeignKey("refunds.id"))
 
     order: Mapped[Order] = relationship(lazy="raise")
     ticket_type: Mapped[TicketType] = relationship(lazy="raise")
 
-    __table_args__ = (Index(None, "order_id"), Index(None, "ticket_type_id"))
+    __table_args__ = (
+        CheckConstraint("(status = 'void') = (voided_at IS NOT NULL)", name="void_since_a_moment"),
+        Index(None, "order_id"),
+        Index(None, "ticket_type_id"),
+        Index(None, "refund_id"),
+    )
 
 
 # ── Community ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -617,6 +871,69 @@ class MpesaAccess(Model):
     fetching_until: Mapped[datetime | None]
 
     __table_args__ = (CheckConstraint("id = 1", name="one_row"),)
+
+
+class MpesaLine(Model):
+    """How things stand between us and Daraja, for all processes. One row."""
+
+    __tablename__ = "mpesa_line"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    #: When the next push may go out.
+    next_push_at: Mapped[datetime] = mapped_column(default=clock.now)
+    #: Pushes in a row that Daraja failed to take.
+    failures: Mapped[int] = mapped_column(default=0)
+    #: Until when no push is tried, since they fail.
+    rests_until: Mapped[datetime | None]
+    #: Up to when all our transactions have been pulled, and when to pull again.
+    pulled_until: Mapped[datetime | None]
+    next_pull_at: Mapped[datetime | None]
+    #: When the daily report was made last.
+    reported_at: Mapped[datetime | None]
+
+    __table_args__ = (CheckConstraint("id = 1", name="one_line"),)
+
+
+class IdempotencyKey(Model):
+    """A request that may be repeated, and its answer once there is one."""
+
+    __tablename__ = "idempotency_keys"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
+    key: Mapped[str]
+    #: SHA-256 of method, path and body: the same key means the same request.
+    request_hash: Mapped[bytes] = mapped_column(LargeBinary)
+    #: Until when whoever took it is thought to be at work on it.
+    working_until: Mapped[datetime]
+    status: Mapped[int | None]
+    body: Mapped[bytes | None] = mapped_column(LargeBinary)
+    created_at: Mapped[datetime] = mapped_column(default=clock.now)
+
+    __table_args__ = (UniqueConstraint("user_id", "key"), Index(None, "created_at"))
+
+
+class Alert(Model):
+    """Something an admin has to know. Written with what it is about; the worker sends it to ALERT_URL."""
+
+    __tablename__ = "alerts"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    #: One word: "refund_failed", "payment_quarantined", "silent_callbacks", "initiator_password".
+    kind: Mapped[str]
+    message: Mapped[str]
+    target_type: Mapped[str | None]
+    target_id: Mapped[int | None]
+    created_at: Mapped[datetime] = mapped_column(default=clock.now)
+    sent_at: Mapped[datetime | None]
+    tries: Mapped[int] = mapped_column(default=0)
+    #: Empty once it is sent or given up.
+    next_try_at: Mapped[datetime | None] = mapped_column(default=clock.now)
+
+    __table_args__ = (
+        Index(None, "kind", "created_at"),
+        Index("alerts_to_send_idx", "next_try_at", postgresql_where="next_try_at IS NOT NULL"),
+    )
 
 
 class AuditLog(Model):

@@ -16,8 +16,8 @@ from functools import partial
 from PIL import Image
 from sqlalchemy import select
 
-from models import Role, User
-from services import accounts, booking, events, moderation, reviews, settlement, ticket_types
+from models import MessageChannel, Role, User
+from services import accounts, booking, events, moderation, refunds, reviews, settlement, ticket_types
 from services.booking import Line
 from utils import clock, mpesa
 from utils.database import db, transaction
@@ -314,7 +314,7 @@ class _Story:
         prompt = booking.place_order(actor=actor, phone=actor.phone, lines=[line]).prompt
         if prompt is not None:
             body = self.callback(prompt.amount_kes, prompt.payment_id, prompt.phone)
-            message_id = settlement.receive_callback(token=prompt.token, body=body, remote_address=None)
+            message_id = settlement.store(prompt.payment_id, MessageChannel.STK_CALLBACK, body)
             settlement.settle_message(message_id)
 
     def callback(self, amount_kes: int, payment_id: int, phone: str) -> bytes:
@@ -338,6 +338,7 @@ class _Story:
 
     def cancel(self, demo: Demo) -> None:
         events.cancel_event(actor=self.people[demo.organizer], event_id=self.event_ids[demo.title])
+        refunds.refund_cancelled_events()
 
     def review(self, demo: Demo, reviewer: str, rating: int, comment: str) -> None:
         event_id = self.event_ids[demo.title]

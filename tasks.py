@@ -9,7 +9,20 @@ from dataclasses import dataclass
 
 from flask import Flask
 
-from services import prompts, settlement, stock
+from services import (
+    alerts,
+    claims,
+    idempotency,
+    paybill,
+    payouts,
+    prompts,
+    pulls,
+    queries,
+    reconciliation,
+    refunds,
+    settlement,
+    stock,
+)
 from utils.database import transaction
 
 log = logging.getLogger("ticksy.worker")
@@ -24,6 +37,8 @@ class Task:
     run: Callable[[], int]
     #: How many times the worker's usual pause to rest.
     pauses: int = 1
+    #: How many run at once; each finds work of its own.
+    threads: int = 1
 
 
 def expire_orders() -> int:
@@ -36,16 +51,29 @@ def expire_orders() -> int:
 
 TASKS = (
     Task("settle waiting messages", settlement.settle_waiting_messages),
-    Task("ask about silent payments", prompts.query_due_payments),
+    Task("send queued prompts", prompts.send_queued_prompt, threads=24),
+    Task("ask about silent payments", queries.query_due_payments),
     Task("mark lost prompts", prompts.mark_lost_prompts, pauses=10),
     Task("expire orders", expire_orders, pauses=10),
+    Task("look after refunds", payouts.look_after_refunds),
+    Task("refund cancelled events", refunds.refund_cancelled_events),
+    Task("ask about Paybill payments", paybill.ask_about_confirmations),
+    Task("pull M-PESA's list", pulls.pull_transactions, pauses=2),
+    Task("report on yesterday", reconciliation.report_yesterday, pauses=60),
+    Task("remove old idempotency keys", idempotency.remove_old_keys, pauses=600),
+    Task("match claims", claims.match_open_claims, pauses=5),
+    Task("send alerts", alerts.send_due_alerts, pauses=5),
+    Task("check the initiator's password", alerts.check_initiator_password, pauses=600),
+    Task("check that callbacks come", alerts.check_silent_callbacks, pauses=60),
 )
 
 
 def run_forever(app: Flask, *, pause_seconds: float, stop: threading.Event) -> None:
-    """Run every task in a thread of its own until `stop` is set, then let the running ones finish."""
+    """Run every task in threads of its own until `stop` is set, then let the running ones finish."""
     threads = [
-        threading.Thread(target=_repeat, args=(app, task, pause_seconds, stop), name=task.name) for task in TASKS
+        threading.Thread(target=_repeat, args=(app, task, pause_seconds, stop), name=task.name)
+        for task in TASKS
+        for _ in range(task.threads)
     ]
     for thread in threads:
         thread.start()

@@ -22,9 +22,9 @@ from sqlalchemy import Select
 from config import settings
 from models import Role, User
 from schemas.common import Page as PageQuery
-from services import accounts
+from services import accounts, idempotency
 from utils import http, tokens
-from utils.errors import Forbidden, Unauthenticated
+from utils.errors import Forbidden, TicksyError, Unauthenticated
 from utils.pagination import paginate
 
 #: Roles that may call a method; PUBLIC is open to nobody in particular.
@@ -52,6 +52,8 @@ class Endpoint:
     max_bytes: int
     #: Takes a form with a file called `image`, read with `http.read_file`.
     takes_image: bool
+    #: A request that carries an `Idempotency-Key` is done once; who repeats it gets the first answer.
+    idempotent: bool
 
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
@@ -66,11 +68,13 @@ def endpoint(
     status: int = 200,
     max_bytes: int = JSON_MAX_BYTES,
     takes_image: bool = False,
+    idempotent: bool = False,
 ) -> Callable[[_Method], _Method]:
     """Declare a Resource's method. It is called with `actor` (None for nobody), the URL's values, `body`, `query`."""
 
     def declare(method: _Method) -> _Method:
-        method.endpoint = Endpoint(access, body, query, returns, status, max_bytes, takes_image)  # type: ignore[attr-defined]
+        declared = Endpoint(access, body, query, returns, status, max_bytes, takes_image, idempotent)
+        method.endpoint = declared  # type: ignore[attr-defined]
         return method
 
     return declare
@@ -87,21 +91,51 @@ class Resource(flask_restful.Resource):
         if declared.takes_image:
             request.max_content_length += int(settings.IMAGE_MAX_MB * 1024 * 1024)
         user_id = read_token(declared.access)
+        if declared.idempotent:
+            http.read_body()  # kept as it came, which a form that is parsed is not
         # Off the wire before a database connection is taken: a slow sender holds nobody up but itself.
         http.receive(may_be_form=declared.body is not None)
         actor = current_actor(user_id, declared.access)
-        if declared.query is not None:
-            values["query"] = http.check(declared.query, request.args.to_dict())
-        if declared.body is not None:
-            values["body"] = http.read(declared.body)
-        result, status = method(actor, *args, **values), declared.status
-        if isinstance(result, tuple):
-            result, status = result
-        if isinstance(result, Response):
-            return result
-        if isinstance(result, Select):
-            return _answer_page(result, declared.returns, values["query"])
-        return http.answer_json(_serialise(result, declared.returns), status)
+        key = request.headers.get("Idempotency-Key") if declared.idempotent else None
+        if key is None or actor is None:
+            return _answer(method, actor, args, values)
+        return _answer_once(actor, key, lambda: _answer(method, actor, args, values))
+
+
+def _answer(method: Callable[..., Any], actor: User | None, args: Any, values: dict[str, Any]) -> Response:
+    declared: Endpoint = method.endpoint  # type: ignore[attr-defined]
+    if declared.query is not None:
+        values["query"] = http.check(declared.query, request.args.to_dict())
+    if declared.body is not None:
+        values["body"] = http.read(declared.body)
+    result, status = method(actor, *args, **values), declared.status
+    if isinstance(result, tuple):
+        result, status = result
+    if isinstance(result, Response):
+        return result
+    if isinstance(result, Select):
+        return _answer_page(result, declared.returns, values["query"])
+    return http.answer_json(_serialise(result, declared.returns), status)
+
+
+def _answer_once(actor: User, key: str, work: Callable[[], Response]) -> Response:
+    """Do the work, or repeat what was answered when it was done. Errors of rules are answers like any other."""
+    request_hash = idempotency.hash_request(request.method, request.path, http.read_body())
+    taken = idempotency.take(actor=actor, key=key, request_hash=request_hash)
+    if isinstance(taken, idempotency.Answer):
+        response = http.answer_json(taken.body, taken.status)
+        response.headers["Idempotency-Replayed"] = "true"
+        return response
+    answer = None
+    try:
+        try:
+            response = work()
+        except TicksyError as error:
+            response = http.answer_error(error)
+        answer = idempotency.Answer(response.status_code, response.get_data())
+    finally:
+        idempotency.finish(taken, answer)
+    return response
 
 
 def read_token(access: Access) -> int | None:

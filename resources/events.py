@@ -17,7 +17,8 @@ from schemas.events import (
     OwnEvent,
     OwnEventListed,
 )
-from services import events
+from schemas.payments import EventRefunds
+from services import events, refunds
 from utils import http
 
 
@@ -65,8 +66,15 @@ class EventDetail(Resource):
 class EventCancellation(Resource):
     @endpoint(access=ORGANIZERS, body=Nothing, returns=EventSaved)
     def post(self, actor: User, event_id: int, body: Nothing) -> Event:
-        """Call an event off for good; paid orders are due a refund."""
+        """Call an event off for good; paid orders are refunded, one after the other."""
         return events.cancel_event(actor=actor, event_id=event_id)
+
+
+class EventRefundProgress(Resource):
+    @endpoint(access=ORGANIZERS, returns=EventRefunds)
+    def get(self, actor: User, event_id: int) -> refunds.Progress:
+        """How far the refunds of one's own event are."""
+        return refunds.get_progress(actor=actor, event_id=event_id)
 
 
 class MyEventList(Resource):

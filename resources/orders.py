@@ -5,10 +5,10 @@ from __future__ import annotations
 from sqlalchemy import Select
 
 from models import Order, OrderStatus, PaymentStatus, User
-from resources.base import LOGGED_IN, Resource, endpoint
+from resources.base import LOGGED_IN, ORGANIZERS, Resource, endpoint
 from schemas.common import Nothing, Page
-from schemas.orders import CheckoutOut, NewOrder, OrderOut
-from services import booking, orders
+from schemas.orders import CheckoutOut, NewOrder, NewRefund, OrderOut
+from services import booking, orders, refunds
 from services.booking import Checkout, Line
 
 
@@ -18,7 +18,7 @@ class OrderList(Resource):
         """One's own orders, newest first."""
         return orders.list_orders(actor=actor)
 
-    @endpoint(access=LOGGED_IN, body=NewOrder, returns=CheckoutOut, status=201)
+    @endpoint(access=LOGGED_IN, body=NewOrder, returns=CheckoutOut, status=201, idempotent=True)
     def post(self, actor: User, body: NewOrder) -> tuple[CheckoutOut, int]:
         """Hold tickets and send an M-PESA prompt; free tickets are issued at once."""
         lines = [
@@ -38,9 +38,9 @@ _ATTENDEE = {"first_name", "last_name", "email", "phone"}
 
 class OrderDetail(Resource):
     @endpoint(access=LOGGED_IN, returns=OrderOut)
-    def get(self, actor: User, order_id: int) -> Order:
+    def get(self, actor: User, order_id: int) -> OrderOut:
         """One order with its items, tickets and payments."""
-        return orders.get_order(actor=actor, order_id=order_id)
+        return _show_order(orders.get_order(actor=actor, order_id=order_id))
 
     @endpoint(access=LOGGED_IN, returns=OrderOut)
     def delete(self, actor: User, order_id: int) -> Order:
@@ -48,17 +48,33 @@ class OrderDetail(Resource):
         return booking.cancel_order(actor=actor, order_id=order_id)
 
 
+class OrderRefund(Resource):
+    @endpoint(access=ORGANIZERS, body=NewRefund, returns=OrderOut)
+    def post(self, actor: User, order_id: int, body: NewRefund) -> Order:
+        """Give the money of some tickets back, or of all that are left; they end at once."""
+        return refunds.refund_order(actor=actor, order_id=order_id, ticket_ids=body.tickets)
+
+
 class OrderPayment(Resource):
-    @endpoint(access=LOGGED_IN, body=Nothing, returns=CheckoutOut)
+    @endpoint(access=LOGGED_IN, body=Nothing, returns=CheckoutOut, idempotent=True)
     def post(self, actor: User, order_id: int, body: Nothing) -> CheckoutOut:
         """Send another prompt for an order that is still open."""
         return _show(booking.pay_order(actor=actor, order_id=order_id))
 
 
+def _show_order(order: Order) -> OrderOut:
+    return OrderOut.model_validate(order).model_copy(update={"queue_position": orders.queue_position(order)})
+
+
 def _show(checkout: Checkout) -> CheckoutOut:
-    order = checkout.order
+    order, shown = checkout.order, _show_order(checkout.order)
     sentence = _SENTENCES.get(order.status, "This order is closed.")
-    if order.status is OrderStatus.PENDING and order.payments[-1].status in (
+    if shown.queue_position is not None and order.status is OrderStatus.PENDING:
+        sentence = (
+            f"Your payment request is number {shown.queue_position} in the queue. Please keep your phone at hand: it"
+            " will ask for your M-PESA PIN."
+        )
+    elif order.status is OrderStatus.PENDING and order.payments[-1].status in (
         PaymentStatus.FAILED,
         PaymentStatus.REFUSED,
     ):
@@ -68,7 +84,7 @@ def _show(checkout: Checkout) -> CheckoutOut:
         checkoutRequestID=order.poll_id,
         customerMessage=sentence,
         message=sentence,
-        order=OrderOut.model_validate(order),
+        order=shown,
     )
 
 

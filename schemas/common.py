@@ -92,6 +92,10 @@ def _dated(value: Any) -> Any:
     return value
 
 
+def _end_of_day(value: Any) -> Any:
+    return f"{value}T23:59:59.999999" if isinstance(value, str) and len(value) == len("2030-12-31") else value
+
+
 def _utc(moment: datetime) -> datetime:
     if not 2000 <= moment.year <= 2200:
         raise _refuse("Please give a date between the years 2000 and 2200.")
@@ -122,6 +126,8 @@ RowId = Annotated[Whole, Field(ge=1, le=2**63 - 1)]
 Moment = Annotated[datetime, BeforeValidator(_dated), AfterValidator(_utc)]
 #: Beside `kind | None`: an empty field of a form is None.
 EMPTY_IS_NONE = BeforeValidator(_nothing)
+#: Beside a Moment that ends a span: a day without time is meant to its end.
+END_OF_DAY = BeforeValidator(_end_of_day)
 
 
 class Changes(Request):

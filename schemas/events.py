@@ -10,6 +10,7 @@ from config import settings
 from schemas.accounts import PersonOut
 from schemas.common import (
     EMPTY_IS_NONE,
+    END_OF_DAY,
     Answer,
     Changes,
     Label,
@@ -27,6 +28,8 @@ from schemas.common import (
 from schemas.ticket_types import TicketTypeOut
 
 Title = Annotated[Text, Field(max_length=200)]
+#: Up to how many hours before the start its organizer may refund orders, at most a year; null is never.
+RefundHours = Annotated[Annotated[Whole, Field(ge=0, le=8_760)] | None, EMPTY_IS_NONE]
 
 
 class NewEvent(Request):
@@ -38,10 +41,11 @@ class NewEvent(Request):
     category: Label
     #: Comma-separated.
     tags: Annotated[Line | None, EMPTY_IS_NONE] = None
+    refund_until_hours: RefundHours = 0
 
 
 class EventChanges(Changes):
-    clearable: ClassVar[frozenset[str]] = frozenset({"tags"})
+    clearable: ClassVar[frozenset[str]] = frozenset({"tags", "refund_until_hours"})
 
     title: Title | None = None
     description: Prose | None = None
@@ -50,10 +54,7 @@ class EventChanges(Changes):
     ends_at: Moment | None = Field(None, alias="end_time")
     category: Label | None = None
     tags: Annotated[Line | None, EMPTY_IS_NONE] = None
-
-
-def _end_of_day(value: Any) -> Any:
-    return f"{value}T23:59:59" if isinstance(value, str) and len(value) == len("2030-12-31") else value
+    refund_until_hours: RefundHours = None
 
 
 class EventSearch(Page):
@@ -63,7 +64,7 @@ class EventSearch(Page):
     location: Annotated[Line | None, EMPTY_IS_NONE] = None
     from_: Annotated[Moment | None, EMPTY_IS_NONE] = Field(None, alias="from")
     #: A day without time is meant to its end.
-    to: Annotated[Moment | None, BeforeValidator(_end_of_day), EMPTY_IS_NONE] = None
+    to: Annotated[Moment | None, END_OF_DAY, EMPTY_IS_NONE] = None
     max_price: Annotated[Annotated[Whole, Field(ge=0, le=1_000_000)] | None, EMPTY_IS_NONE] = None
     sort: Literal["soonest", "newest", "cheapest"] = "soonest"
 
@@ -119,6 +120,8 @@ class OwnEvent(EventOut):
     """One event as its organizer and admins see it."""
 
     rejection_reason: str | None
+    #: Up to how many hours before the start its organizer may refund orders; null is never.
+    refund_until_hours: int | None
 
 
 class EventSaved(OwnEvent):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, AliasPath, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, AliasPath, Field, StringConstraints, computed_field, model_validator
 from pydantic_core import PydanticCustomError
 
+from config import settings
+from models import OrderStatus, PaymentStatus
 from schemas.common import EMPTY_IS_NONE, Answer, Email, Page, Phone, Request, RowId, Text, When, Whole, Word
 from schemas.events import EventBrief
 from schemas.tickets import TicketBrief
@@ -36,6 +38,12 @@ class Attendee(Request):
     #: Repeated by the frontend from the line around it; not read.
     ticket_id: RowId | None = None
     ticket_type: Annotated[str, StringConstraints(max_length=200)] | None = None
+
+
+class NewRefund(Request):
+    """Which tickets to refund; all that are left when it does not say."""
+
+    tickets: Annotated[list[RowId], Field(min_length=1, max_length=1_000)] | None = None
 
 
 class CartLine(Request):
@@ -81,13 +89,43 @@ class PaymentOut(Answer):
     id: int
     status: Word
     amount: int = Field(validation_alias="amount_kes")
-    phone: Annotated[str, AfterValidator(phones.mask)]
+    #: The number the prompt went to; null for money paid by hand.
+    phone: Annotated[str, AfterValidator(phones.mask)] | None
     #: M-PESA's receipt number.
     receipt: str | None
     #: What became of it, in a sentence.
     result: str | None = Field(validation_alias="result_text")
     created_at: When
     paid_at: When | None
+
+
+class RefundBrief(Answer):
+    """Money on its way back, as its buyer sees it."""
+
+    id: int
+    amount: int = Field(validation_alias="amount_kes")
+    status: Word
+    #: Why, as one word.
+    reason: str
+    created_at: When
+    done_at: When | None
+
+
+class EvidenceOut(Answer):
+    """How we know that an order is paid."""
+
+    #: Which way M-PESA told us.
+    channel: Word | None = Field(validation_alias="paid_through")
+    receipt: str | None
+    at: When | None = Field(validation_alias="paid_at")
+
+
+class PaybillOut(Answer):
+    """What to type into the M-PESA menu to pay without a prompt."""
+
+    number: str
+    account: str
+    amount: int
 
 
 class OrderOut(Answer):
@@ -108,6 +146,21 @@ class OrderOut(Answer):
     items: list[ItemOut]
     tickets: list[TicketBrief]
     payments: list[PaymentOut]
+    refunds: list[RefundBrief]
+    #: How we know that it is paid.
+    evidence: EvidenceOut | None
+    #: Where its payment request stands in the queue, 1 being next; null when none waits, and in lists.
+    queue_position: int | None = None
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def paybill(self) -> PaybillOut | None:
+        """Another way to pay, while the order is open and no money for it is being looked at."""
+        is_under_review = any(payment.status == PaymentStatus.QUARANTINED.value for payment in self.payments)
+        if not settings.MPESA_C2B_SECRET or self.status != OrderStatus.PENDING.value or is_under_review:
+            return None
+        number = settings.MPESA_PARTY_B or settings.MPESA_SHORTCODE
+        return PaybillOut(number=number, account=self.order_id, amount=self.total_amount)
 
 
 class NotedPayment(PaymentOut):

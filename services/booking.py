@@ -77,8 +77,8 @@ class Checkout:
 def check_out(*, actor: User, phone: str, lines: Sequence[Line]) -> Checkout:
     """Place an order and put its prompt on `phone` (stored form).
 
-    Raises what `place_order` raises, nothing being held then; and prompts.MpesaUnavailable, after which the order
-    stands and can be paid with `pay_order`.
+    When many pay at once the prompt waits in a queue. Raises what `place_order` raises, nothing being held then; and
+    prompts.MpesaUnavailable, after which the order stands and can be paid with `pay_order`.
     """
     placed = place_order(actor=actor, phone=phone, lines=lines)
     if placed.prompt is not None:
@@ -90,7 +90,8 @@ def place_order(*, actor: User, phone: str, lines: Sequence[Line]) -> Placed:
     """Hold places and write down the prompt that is to be sent; a free order is paid at once.
 
     The same cart again while its order is open is that order, with a new prompt only if the last one has failed.
-    Raises NotFound, Invalid, NotOnSale, OverLimit, stock.SoldOut, Conflict, prompts.PhoneBusy.
+    Raises NotFound, Invalid, NotOnSale, OverLimit, stock.SoldOut, Conflict, and of what `prompts.open_prompt` raises
+    PaymentUnderReview, PhoneBusy, PromptCooldown and PushQueueFull.
     """
     wanted = Counter[int]()
     for line in lines:

@@ -19,8 +19,10 @@ from utils import clock, images
 from utils.database import db, transaction
 from utils.errors import Conflict, Invalid, NotFound
 
-#: The one change of an approved event that needs no admin: it ends at another time, by so much at most.
+#: A change of an approved event that needs no admin: it ends at another time, by so much at most.
 HARMLESS = timedelta(days=1)
+#: Others: they concern those alone who have bought already, and can only become kinder to them.
+_HARMLESS_FACTS = frozenset({"refund_until_hours"})
 
 #: Words of a search that are looked at.
 _MOST_WORDS = 20
@@ -152,7 +154,7 @@ def create_event(*, actor: User, facts: dict[str, Any], image: bytes | None) -> 
 def update_event(*, actor: User, event_id: int, changes: dict[str, Any], image: bytes | None) -> Event:
     """Change an event of one's own; all but what is HARMLESS sends it back to an admin.
 
-    Raises NotFound, Conflict for a cancelled event, Invalid, images.BadImage.
+    Raises NotFound, Conflict for a cancelled event or a stricter refund policy, Invalid, images.BadImage.
     """
     _check_own(actor, event_id)  # before a picture is decoded for somebody who may not
     old_image = None
@@ -168,6 +170,8 @@ def update_event(*, actor: User, event_id: int, changes: dict[str, Any], image: 
             changes.get("ends_at", event.ends_at),
             is_new_start="starts_at" in changes,
         )
+        if "refund_until_hours" in changes:
+            _check_refund_policy(event, changes["refund_until_hours"])
         if name is not None:
             old_image, changes["image"] = event.image, name
         needs_admin = not _is_harmless(event, changes)
@@ -190,11 +194,7 @@ def delete_event(*, actor: User, event_id: int) -> None:
     """
     with transaction() as session:
         event = lock_own_event(actor=actor, event_id=event_id)
-        # Locks out orders that are just being placed: they refer to the ticket types.
-        session.execute(
-            select(TicketType.id).where(TicketType.event_id == event_id).order_by(TicketType.id).with_for_update()
-        )
-        if session.scalar(select(Order.id).where(Order.event_id == event_id).limit(1)) is not None:
+        if _has_orders(event_id):
             raise Conflict("This event has orders. Cancel it instead of deleting it.", code="event_has_orders")
         audit.record(actor, "event_deleted", event, title=event.title)
         session.delete(event)
@@ -203,8 +203,25 @@ def delete_event(*, actor: User, event_id: int) -> None:
         images.remove(image, settings.UPLOAD_DIR)
 
 
+def _has_orders(event_id: int) -> bool:
+    """Whether anybody ever ordered; until the transaction ends nobody can."""
+    # Locks out orders that are just being placed: they refer to the ticket types.
+    db.session.execute(
+        select(TicketType.id).where(TicketType.event_id == event_id).order_by(TicketType.id).with_for_update()
+    )
+    return db.session.scalar(select(Order.id).where(Order.event_id == event_id).limit(1)) is not None
+
+
+def _check_refund_policy(event: Event, hours: int | None) -> None:
+    """Who bought under one policy is not left with a stricter one. Raises Conflict."""
+    is_kinder = hours is not None and (event.refund_until_hours is None or hours < event.refund_until_hours)
+    if not is_kinder and _has_orders(event.id):
+        sentence = "This event has orders: refunds may be made easier now, but not harder."
+        raise Conflict(sentence, code="refund_policy_fixed")
+
+
 def cancel_event(*, actor: User, event_id: int) -> Event:
-    """Call an event off, for good: sales end, open orders are closed, paid ones are due a refund.
+    """Call an event off, for good: sales end, open orders are closed, paid ones are refunded by the worker.
 
     Doing it twice is fine. Money that arrives for a closed order later becomes a refund as well. Raises NotFound.
     """
@@ -215,8 +232,7 @@ def cancel_event(*, actor: User, event_id: int) -> Event:
             session.flush()
             _lock_unpaid_orders(event_id)
             freed = _close_open_orders(event_id)
-            refunds_due = _owe_refunds(event_id)
-            audit.record(actor, "event_cancelled", event, refunds_due=refunds_due)
+            audit.record(actor, "event_cancelled", event, paid_orders=_count_paid_orders(event_id))
             session.flush()
             stock.release(freed)
     return get_event(actor=actor, event_id=event_id)
@@ -253,16 +269,14 @@ def _close_open_orders(event_id: int) -> dict[int, int]:
     return {type_id: int(count) for type_id, count in db.session.execute(places).tuples()}
 
 
-def _owe_refunds(event_id: int) -> int:
-    return len(
-        db.session.scalars(
-            update(Order)
-            .where(Order.event_id == event_id, Order.status == OrderStatus.PAID, Order.total_kes > 0)
-            .values(status=OrderStatus.REFUND_DUE, refund_reason="event_cancelled")
-            .returning(Order.id)
-            .execution_options(synchronize_session=False)
-        ).all()
+def _count_paid_orders(event_id: int) -> int:
+    """Those whose money goes back; free ones have none."""
+    paid = select(func.count()).where(
+        Order.event_id == event_id,
+        Order.status.in_([OrderStatus.PAID, OrderStatus.PARTLY_REFUNDED]),
+        Order.total_kes > 0,
     )
+    return int(db.session.scalar(paid) or 0)
 
 
 # ── Shared with other services ────────────────────────────────────────────────────────────────────────────────────
@@ -282,7 +296,7 @@ def lock_own_event(*, actor: User, event_id: int) -> Event:
 
 
 def _is_harmless(event: Event, changes: dict[str, Any]) -> bool:
-    if not changes.keys() <= {"ends_at"}:
+    if not changes.keys() - _HARMLESS_FACTS <= {"ends_at"}:
         return False
     ends_at: datetime = changes.get("ends_at", event.ends_at)
     return abs(ends_at - event.ends_at) <= HARMLESS

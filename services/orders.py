@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, ScalarSelect, Select, and_, or_, select
+from sqlalchemy import ColumnElement, ScalarSelect, Select, and_, func, or_, select
 from sqlalchemy.orm import joinedload, selectinload
 
 from config import settings
@@ -52,12 +52,24 @@ def get_order(*, actor: User, order_id: int) -> Order:
     return order
 
 
+def queue_position(order: Order) -> int | None:
+    """How many prompts, its own included, go out until its own does; None when none of its prompts waits. Needs
+    `payments`."""
+    waiting = next((one for one in order.payments if one.status is PaymentStatus.QUEUED), None)
+    if waiting is None:
+        return None
+    before = Payment.push_at.is_not(None) if waiting.push_at is None else Payment.push_at < waiting.push_at
+    count = db.session.scalar(select(func.count()).where(Payment.status == PaymentStatus.QUEUED, before))
+    return 1 + (count or 0)
+
+
 def whole_orders() -> Select[tuple[Order]]:
     """Orders with all that an answer shows of them."""
     return select(Order).options(
         joinedload(Order.event),
         selectinload(Order.items).joinedload(OrderItem.ticket_type),
         selectinload(Order.payments),
+        selectinload(Order.refunds),
         selectinload(Order.tickets).joinedload(Ticket.ticket_type),
     )
 
@@ -100,3 +112,9 @@ def _latest_payment_status() -> ScalarSelect[PaymentStatus]:
         .correlate(Order)
         .scalar_subquery()
     )
+
+
+def get_sold_order(order_id: int) -> Order:
+    """An order as the organizer of its event may see it; whether that is who asks is the caller's to check."""
+    query = whole_orders().where(Order.id == order_id).execution_options(populate_existing=True)
+    return db.session.scalars(query).one()

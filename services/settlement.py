@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from datetime import datetime
 
-from sqlalchemy import func, or_, select, update
-from sqlalchemy.orm import selectinload
+from sqlalchemy import or_, select
 
 from config import settings
 from models import (
     OPEN_PAYMENTS,
-    EventStatus,
     MessageChannel,
     MpesaMessage,
     Order,
@@ -24,7 +21,8 @@ from models import (
     Payment,
     PaymentStatus,
 )
-from services import admission, audit, stock
+from services import audit, ledger, paybill, payouts, stock
+from services.inbox import receive_callback, receive_hint, store
 from services.judge import (
     FOREIGN_IDS,
     AddReceipt,
@@ -35,90 +33,32 @@ from services.judge import (
     Settle,
     StayOver,
     StayUnknown,
+    Surplus,
     Suspect,
     Verdict,
     judge,
 )
+from services.ledger import lock_order
 from utils import clock
 from utils.database import db, transaction
-from utils.errors import NotFound
-from utils.mpesa_reports import Outcome, Report, read_callback, read_query_answer
-from utils.security import hash_secret
+from utils.mpesa_reports import Outcome, Report, read_callback, read_query_answer, receipt_of
+
+__all__ = ["lock_order", "receive_callback", "receive_hint", "store"]
 
 log = logging.getLogger(__name__)
 
-#: Keeps this advisory lock apart from others.
-_LOCK_RECEIPT = 2
 _MESSAGES_AT_ONCE = 200
-
-# ── Receiving what Safaricom sends ────────────────────────────────────────────────────────────────────────────────
-
-
-def receive_callback(*, token: str, body: bytes, remote_address: str | None) -> int:
-    """Store a callback posted to a payment's secret address; returns the message's id, to be settled next.
-
-    Raises NotFound for a token that is not ours.
-    """
-    with transaction() as session:
-        payment_id = session.scalar(select(Payment.id).where(Payment.callback_token_hash == hash_secret(token)))
-        if payment_id is None:
-            raise NotFound
-        return store(payment_id, MessageChannel.STK_CALLBACK, body, remote_address=remote_address)
-
-
-def receive_hint(*, body: bytes, remote_address: str | None) -> int | None:
-    """Take a post to the public callback address for what it is worth: a reason to ask about the payment it names.
-
-    Returns the stored message's id, or None when it names no payment of ours or one that was asked about just now.
-    """
-    checkout_request_id = read_callback(body).checkout_request_id
-    if checkout_request_id is None:
-        return None
-    with transaction() as session:
-        payment_id = session.scalar(
-            update(Payment)
-            .where(
-                Payment.checkout_request_id == checkout_request_id,
-                Payment.status.not_in([PaymentStatus.PAID, PaymentStatus.QUARANTINED]),
-                or_(
-                    Payment.hinted_at.is_(None),
-                    Payment.hinted_at <= clock.ago(seconds=settings.HINT_PAUSE_SECONDS),
-                ),
-            )
-            .values(hinted_at=clock.now())
-            .returning(Payment.id)
-        )
-        if payment_id is None:
-            return None
-        return store(payment_id, MessageChannel.STK_HINT, body, remote_address=remote_address)
-
-
-def store(
-    payment_id: int,
-    channel: MessageChannel,
-    body: bytes,
-    *,
-    remote_address: str | None = None,
-    http_status: int | None = None,
-) -> int:
-    """Add a message to the inbox, in the caller's transaction; returns its id."""
-    message = MpesaMessage(
-        payment_id=payment_id,
-        channel=channel,
-        body=body,
-        remote_address=remote_address,
-        http_status=http_status,
-    )
-    db.session.add(message)
-    db.session.flush()
-    return message.id
-
+#: A message that could not be settled is tried again after so many seconds, the last pause repeated.
+_PAUSES_SECONDS = (1, 5, 30, 120, 600)
+#: What is settled by asking M-PESA first, in `services.paybill`.
+_ASKED_ABOUT = (MessageChannel.C2B,)
 
 # ── Settling ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def settle_message(message_id: int) -> bool:
     """Judge one stored message and apply the verdict. False when somebody else has it, or had it."""
+    lines: list[int] = []
     with transaction() as session:
         message = session.scalar(
             select(MpesaMessage)
@@ -127,18 +67,29 @@ def settle_message(message_id: int) -> bool:
         )
         if message is None:
             return False
-        order_id = session.scalar(select(Payment.order_id).where(Payment.id == message.payment_id))
-        order = lock_order(order_id or 0)
-        payment = order.payment(message.payment_id)
-        report = _read(message)
-        verdict = judge(payment, order.payments, message.channel, report)
-        if message.channel is not MessageChannel.STK_HINT and not isinstance(verdict, Suspect):
-            verdict = _learn_ids(payment, report) or verdict
-        verdict = _apply(verdict, order, payment, message, report)
+        if message.channel in (MessageChannel.RESULT, MessageChannel.TIMEOUT):
+            verdict: object = payouts.settle_result(message)
+        elif message.channel in (MessageChannel.PULL, MessageChannel.STATEMENT):
+            verdict, lines = paybill.settle_listed(message)
+        else:
+            verdict = _settle_about_prompt(message)
         message.settled_at = clock.now()
-        message.verdict = _in_words(verdict)
-    log.info("message %s about payment %s: %s", message_id, payment.id, message.verdict)
+        message.verdict = in_words(verdict)
+    log.info("message %s: %s", message_id, message.verdict)
+    for line_id in lines:
+        try_to_settle(line_id)
     return True
+
+
+def _settle_about_prompt(message: MpesaMessage) -> Verdict:
+    order_id = db.session.scalar(select(Payment.order_id).where(Payment.id == message.payment_id))
+    order = lock_order(order_id or 0)
+    payment = order.payment(message.payment_id or 0)
+    report = _read(message)
+    verdict = judge(payment, order.payments, message.channel, report)
+    if message.channel is not MessageChannel.STK_HINT and not isinstance(verdict, Suspect):
+        verdict = _learn_ids(payment, report) or verdict
+    return _apply(verdict, order, payment, message, report)
 
 
 def settle_waiting_messages() -> int:
@@ -154,7 +105,12 @@ def _waiting_after(message_id: int) -> Sequence[int]:
     with transaction() as session:
         return session.scalars(
             select(MpesaMessage.id)
-            .where(MpesaMessage.settled_at.is_(None), MpesaMessage.id > message_id)
+            .where(
+                MpesaMessage.settled_at.is_(None),
+                MpesaMessage.id > message_id,
+                MpesaMessage.channel.not_in(_ASKED_ABOUT),
+                or_(MpesaMessage.next_try_at.is_(None), MpesaMessage.next_try_at <= clock.now()),
+            )
             .order_by(MpesaMessage.id)
             .limit(_MESSAGES_AT_ONCE)
         ).all()
@@ -164,27 +120,19 @@ def try_to_settle(message_id: int) -> bool:
     """`settle_message` for one of many: what it raises is logged, and the message waits for its next try."""
     try:
         return settle_message(message_id)
-    except Exception:  # the callback edge: the message stays, its next try is the worker's next look
+    except Exception:  # the callback edge: the message stays, the worker tries it again
         log.exception("message %s could not be settled", message_id)
+        _put_off(message_id)
         return False
 
 
-def lock_order(order_id: int) -> Order:
-    """The order with its items, payments and event, its row locked until the transaction ends. Raises NotFound."""
-    order = db.session.scalar(
-        select(Order)
-        .where(Order.id == order_id)
-        .with_for_update(key_share=True)
-        .options(
-            selectinload(Order.items),
-            selectinload(Order.payments),
-            selectinload(Order.event),
-        )
-        .execution_options(populate_existing=True)
-    )
-    if order is None:
-        raise NotFound("There is no such order.")
-    return order
+def _put_off(message_id: int) -> None:
+    with transaction() as session:
+        message = session.get(MpesaMessage, message_id, with_for_update={"skip_locked": True})
+        if message is not None and message.settled_at is None:
+            pause = _PAUSES_SECONDS[min(message.tries, len(_PAUSES_SECONDS) - 1)]
+            message.tries += 1
+            message.next_try_at = clock.ahead(seconds=pause)
 
 
 def _read(message: MpesaMessage) -> Report:
@@ -212,39 +160,99 @@ def _learn_ids(payment: Payment, report: Report) -> Suspect | None:
 
 def _apply(verdict: Verdict, order: Order, payment: Payment, message: MpesaMessage, report: Report) -> Verdict:
     """Carry the verdict out; returns the one that was, since a receipt may turn out to be another payment's."""
-    receipt = verdict.receipt if isinstance(verdict, Settle | AddReceipt) else None
-    if receipt and not _claim_receipt(payment, receipt):
-        verdict = _taken(payment, receipt)
     match verdict:
-        case Settle():
-            _receive_money(order, payment, message)
+        case Settle(receipt):
+            verdict = _settle(order, payment, message, receipt or _receipt_told_before(payment))
+        case AddReceipt(receipt):
+            verdict = _add_receipt(order, payment, message, receipt)
+        case Surplus(receipt):
+            verdict = _settle_surplus(order, payment, message, receipt)
         case Fail(code, text):
-            _end_prompt(order, payment, code, text)
+            end_prompt(order, payment, code, text)
         case StayUnknown(code):
             if payment.status is not PaymentStatus.UNKNOWN:
                 payment.move_to(PaymentStatus.UNKNOWN)
             payment.result_code = code
         case Quarantine(reason):
-            _quarantine(payment, report, reason)
+            _quarantine(payment, message, report, reason)
         case Suspect(reason):
             _suspect(payment, message, reason)
         case Ask():
+            message.receipt = receipt_of(report.receipt)
             _ask_now(payment, message, report)
         case StayOver():
             payment.next_query_at = None
-        case AddReceipt() | Ignore():
-            pass
     return verdict
 
 
-def _quarantine(payment: Payment, report: Report, reason: str) -> None:
-    payment.move_to(PaymentStatus.QUARANTINED)
-    payment.note = reason
-    payment.next_query_at = None
-    if report.receipt is not None and payment.receipt is None:
-        _claim_receipt(payment, report.receipt)
-    audit.record(None, "payment_quarantined", payment, reason=reason, receipt=report.receipt)
-    log.error("payment %s quarantined: %s", payment.id, reason)
+def _settle(order: Order, payment: Payment, message: MpesaMessage, receipt: str | None) -> Verdict:
+    if receipt is not None and not ledger.claim_receipt(payment, receipt):
+        return _yield_receipt(order, payment, receipt)
+    ledger.receive_money(order, payment, channel=message.channel, received_at=message.received_at)
+    return Settle(receipt)
+
+
+def _add_receipt(order: Order, payment: Payment, message: MpesaMessage, receipt: str) -> Verdict:
+    if not ledger.claim_receipt(payment, receipt):
+        reason = f"the receipt {receipt} belongs to another payment"
+        _suspect(payment, message, reason)
+        return Suspect(reason)
+    payment.paid_through = message.channel
+    ledger.release_doubles(order)
+    return AddReceipt(receipt)
+
+
+def _settle_surplus(order: Order, payment: Payment, message: MpesaMessage, receipt: str) -> Verdict:
+    owner = ledger.lock_receipt(receipt)
+    if owner is not None and owner.id != payment.id:
+        return _yield_receipt(order, payment, receipt)
+    if payment.status is PaymentStatus.PAID:  # the receipt it has was somebody's money paid by hand
+        surplus = ledger.open_paybill_payment(
+            order, receipt=receipt, amount_kes=payment.amount_kes, payer=payment.phone
+        )
+    else:
+        surplus = payment
+        payment.receipt = receipt
+    ledger.receive_surplus(surplus, channel=message.channel)
+    return Surplus(receipt)
+
+
+def _yield_receipt(order: Order, payment: Payment, receipt: str) -> Verdict:
+    """Another payment has the receipt: of this order, then it is the same money; or of another, which is odd."""
+    if any(one.receipt == receipt for one in order.payments):
+        if payment.status in OPEN_PAYMENTS:
+            payment.move_to(PaymentStatus.FAILED)
+            payment.result_text = "This money has been counted under its receipt."
+        payment.next_query_at = None
+        return Ignore("counted under its receipt")
+    reason = f"the receipt {receipt} belongs to another payment"
+    if payment.status is PaymentStatus.PAID:
+        payment.note = f"A message was not believed: {reason}."
+        return Suspect(reason)
+    ledger.quarantine(payment, reason)
+    return Quarantine(reason)
+
+
+def _quarantine(payment: Payment, message: MpesaMessage, report: Report, reason: str) -> None:
+    receipt = receipt_of(report.receipt)
+    if receipt is not None and payment.receipt is None:
+        ledger.claim_receipt(payment, receipt)
+    payment.paid_through = message.channel
+    ledger.quarantine(payment, reason)
+
+
+def _receipt_told_before(payment: Payment) -> str | None:
+    """The receipt that an incomplete callback of this payment brought, now that a query agrees with it."""
+    return db.session.scalar(
+        select(MpesaMessage.receipt)
+        .where(
+            MpesaMessage.payment_id == payment.id,
+            MpesaMessage.channel == MessageChannel.STK_CALLBACK,
+            MpesaMessage.receipt.is_not(None),
+        )
+        .order_by(MpesaMessage.id)
+        .limit(1)
+    )
 
 
 def _suspect(payment: Payment, message: MpesaMessage, reason: str) -> None:
@@ -254,82 +262,8 @@ def _suspect(payment: Payment, message: MpesaMessage, reason: str) -> None:
     _ask_now(payment, message)
 
 
-def _claim_receipt(payment: Payment, receipt: str) -> bool:
-    """Write the receipt unless another payment has it; of two at once, one waits for the other to decide."""
-    db.session.execute(select(func.pg_advisory_xact_lock(_LOCK_RECEIPT, func.hashtext(receipt))))
-    if db.session.scalar(select(Payment.id).where(Payment.receipt == receipt, Payment.id != payment.id)):
-        return False
-    payment.receipt = receipt
-    return True
-
-
-def _taken(payment: Payment, receipt: str) -> Verdict:
-    reason = f"the receipt {receipt} belongs to another payment"
-    return Suspect(reason) if payment.status is PaymentStatus.PAID else Quarantine(reason)
-
-
-def _receive_money(order: Order, payment: Payment, message: MpesaMessage) -> None:
-    payment.move_to(PaymentStatus.PAID)
-    payment.paid_at = clock.now()
-    payment.paid_through = message.channel
-    payment.result_code, payment.result_text, payment.next_query_at = "0", "Paid.", None
-    payment.note = None
-    audit.record(None, "payment_received", payment, receipt=payment.receipt, amount_kes=payment.amount_kes)
-    refusal = _turn_into_tickets(order, received_at=message.received_at)
-    if refusal is None:
-        order.move_to(OrderStatus.PAID)
-        order.paid_at = payment.paid_at
-        admission.issue_tickets(order)
-        audit.record(None, "order_paid", order, receipt=payment.receipt)
-    else:
-        order.move_to(OrderStatus.REFUND_DUE)
-        order.refund_reason = refusal
-        audit.record(None, "order_refund_due", order, reason=refusal, receipt=payment.receipt)
-
-
-def _turn_into_tickets(order: Order, *, received_at: datetime) -> str | None:
-    """Move the order's places to sold; or leave them free and say why its money cannot become tickets."""
-    held = order.status is OrderStatus.PENDING
-    if held and received_at < order.expires_at:
-        refusal = "event_cancelled" if order.event.status is EventStatus.CANCELLED else None
-    else:
-        refusal = _refuse_late_money(order)
-    if refusal is not None:
-        if held:
-            stock.release(order.wanted)
-        return refusal
-    if held:
-        stock.sell_held(order.wanted)
-        return None
-    try:
-        with db.session.begin_nested():
-            stock.sell(order.wanted)
-    except stock.SoldOut:
-        return "sold_out"
-    return None
-
-
-def _refuse_late_money(order: Order) -> str | None:
-    if order.event.status is EventStatus.CANCELLED:  # first, since that has cancelled its orders as well
-        return "event_cancelled"
-    if order.status is OrderStatus.CANCELLED:
-        return "order_cancelled"
-    if order.event.status is not EventStatus.APPROVED:
-        return f"event_{order.event.status.value}"
-    if order.event.is_over:
-        return "event_over"
-    again = select(Order.id).where(
-        Order.buyer_id == order.buyer_id,
-        Order.cart == order.cart,
-        Order.id != order.id,
-        Order.status == OrderStatus.PAID,
-        Order.paid_at > order.created_at,
-    )
-    return "bought_again" if db.session.scalar(again.limit(1)) else None
-
-
-def _end_prompt(order: Order, payment: Payment, code: str, text: str) -> None:
-    """A prompt failed. The order stays open for another one, unless this was the last it may have."""
+def end_prompt(order: Order, payment: Payment, code: str, text: str) -> None:
+    """A prompt failed. The order, locked by the caller, stays open for another one, unless this was its last."""
     payment.move_to(PaymentStatus.FAILED)
     payment.result_code, payment.result_text, payment.next_query_at = code, text, None
     may_still_pay = any(one.status in OPEN_PAYMENTS for one in order.payments)
@@ -349,7 +283,10 @@ def _ask_now(payment: Payment, message: MpesaMessage, report: Report | None = No
         payment.next_query_at = clock.now()
 
 
-def _in_words(verdict: Verdict) -> str:
+def in_words(verdict: object) -> str:
+    """A verdict's name, and its reason, code or receipt: what the inbox keeps of it."""
+    if isinstance(verdict, str):
+        return verdict
     detail = getattr(verdict, "reason", None) or getattr(verdict, "code", None)
     name = type(verdict).__name__
     return f"{name}: {detail}" if detail else name

@@ -71,6 +71,12 @@ def release(held: Mapping[int, int]) -> None:
         _move(ticket_type_id, held=-count)
 
 
+def unsell(sold: Mapping[int, int]) -> None:
+    """Give the places of tickets that are void back to whoever comes next."""
+    for ticket_type_id, count in sorted(sold.items()):
+        _move(ticket_type_id, sold=-count)
+
+
 def expire_ended_orders(
     *, of_types: Iterable[int] | None = None, at_most: int | None = _EXPIRE_AT_ONCE
 ) -> Counter[int]:

@@ -74,6 +74,8 @@ def _settings(database_url: str, **more: str) -> config.Settings:
             "BCRYPT_ROUNDS": "4",
             "LOG_LEVEL": "WARNING",
             "MPESA_ANSWER_SECONDS": "2",
+            # The pace is tested where it is what the test is about.
+            "MPESA_MAX_PUSHES_PER_SECOND": "0",
         }
         | more
     )

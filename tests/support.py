@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from typing import Any
+from decimal import Decimal
+from typing import Any, TypeVar
 
 from flask import Flask
 from sqlalchemy import select
@@ -24,15 +25,18 @@ from models import (
     Order,
     OrderStatus,
     Payment,
+    Refund,
+    RefundStatus,
     Role,
     Ticket,
     TicketType,
     User,
 )
-from services import accounts, booking, events, moderation, orders, settlement, ticket_types
+from services import accounts, booking, events, ledger, moderation, orders, paybill, refunds, settlement, ticket_types
 from services.booking import Line
 from utils import clock, tokens
 from utils.database import db, transaction
+from utils.mpesa_reports import MoneyIn
 
 PASSWORD = "maziwa-lala-2026"
 
@@ -97,6 +101,9 @@ def _callback(code: int | str, more: dict[str, Any], ids: dict[str, str]) -> byt
     names = {"checkout": "CheckoutRequestID", "merchant": "MerchantRequestID"}
     result = {names[name]: value for name, value in ids.items()} | {"ResultCode": code, "ResultDesc": "…"} | more
     return json.dumps({"Body": {"stkCallback": result}}).encode()
+
+
+_Row = TypeVar("_Row")
 
 
 class Maker:
@@ -217,6 +224,24 @@ class Maker:
             self.deliver(token, success(order.total_kes, new_receipt()))
         return self.read_order(order.id)
 
+    def suspense(self, amount_kes: int = 500, *, reference: str = "KANISA") -> Payment:
+        """Money that came by Paybill and names no order."""
+        money = MoneyIn(new_receipt(), Decimal(amount_kes), reference, payer="254799000111")
+        with self.app.app_context(), transaction():
+            paybill.settle_money(money, channel=MessageChannel.PULL, received_at=clock.now())
+            return db.session.scalars(select(Payment).where(Payment.receipt == money.receipt)).one()
+
+    def failed_refund(self) -> Refund:
+        """A refund of a whole order that M-PESA refused."""
+        order = self.paid_order()
+        with self.app.app_context():
+            refunds.refund_order(actor=self.admin(), order_id=order.id, ticket_ids=None)
+            with transaction() as session:
+                refund = session.scalars(select(Refund).where(Refund.order_id == order.id)).one()
+                refund.move_to(RefundStatus.SENT)
+                ledger.fail_refund(refund, code="2001", reason="The initiator information is invalid.")
+            return refund
+
     def deliver(self, token: str, body: bytes) -> str:
         """Put a callback into the inbox and settle it at once; returns the verdict."""
         with self.app.app_context():
@@ -255,6 +280,11 @@ class Maker:
 
     def status(self, order_id: int) -> OrderStatus:
         return self.read_order(order_id).status
+
+    def rows(self, kind: type[_Row]) -> list[_Row]:
+        """Everything there is of a kind, oldest first."""
+        with self.app.app_context():
+            return list(db.session.scalars(select(kind).order_by(kind.id)))  # type: ignore[attr-defined]
 
     def messages(self) -> list[MpesaMessage]:
         with self.app.app_context():

@@ -13,8 +13,9 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 import resources
-from models import EventStatus, Role, User
+from models import EventStatus, RequestKind, Role, User
 from resources.base import PUBLIC, Endpoint
+from services import questions
 from tests.conftest import empty_tables
 from tests.support import Maker, cart, failure
 from utils import clock, tokens
@@ -57,6 +58,7 @@ TABLE: dict[tuple[str, str], tuple[int, ...]] = {
     ("PUT", "/events/<id:event_id>"): OWN_EVENT,
     ("DELETE", "/events/<id:event_id>"): OWN_EVENT,
     ("POST", "/events/<id:event_id>/cancel"): OWN_EVENT,
+    ("GET", "/events/<id:event_id>/refunds"): OWN_EVENT,
     ("GET", "/my-events"): ORGANIZERS,
     ("GET", "/events/<id:event_id>/tickets"): EVERYBODY,
     ("POST", "/events/<id:event_id>/tickets"): (401, 403, 403, 201, 404, 201, 401),
@@ -72,10 +74,16 @@ TABLE: dict[tuple[str, str], tuple[int, ...]] = {
     ("GET", "/orders/<id:order_id>"): OWNER_OR_ADMIN,
     ("DELETE", "/orders/<id:order_id>"): OWNER,
     ("POST", "/orders/<id:order_id>/pay"): OWNER,
+    ("POST", "/orders/<id:order_id>/refund"): OWN_EVENT,
+    ("POST", "/orders/<id:order_id>/claim"): (401, 202, 404, 404, 404, 404, 401),
     ("GET", "/payments/check/<secret:poll_id>"): EVERYBODY,
     ("POST", "/api/payment/callback/<secret:token>"): EVERYBODY,
     ("POST", "/api/payment/callback"): EVERYBODY,
     ("POST", "/payments/callback"): EVERYBODY,
+    ("POST", "/api/payment/result/<secret:result_token>"): EVERYBODY,
+    ("POST", "/api/payment/timeout/<secret:result_token>"): EVERYBODY,
+    ("POST", "/api/payment/c2b/<secret:secret>/validation"): EVERYBODY,
+    ("POST", "/api/payment/c2b/<secret:secret>/confirmation"): EVERYBODY,
     ("GET", "/my-tickets"): LOGGED_IN,
     ("GET", "/profile/my-upcoming-events"): LOGGED_IN,
     ("GET", "/profile/my-upcoming-events/<id:event_id>"): OWNER,
@@ -85,6 +93,18 @@ TABLE: dict[tuple[str, str], tuple[int, ...]] = {
     ("PATCH", "/admin/approve/<id:event_id>"): ADMINS,
     ("PATCH", "/admin/<id:event_id>"): ADMINS,
     ("GET", "/admin/orders"): ADMINS,
+    ("GET", "/admin/reconciliation"): ADMINS,
+    ("GET", "/admin/claims"): ADMINS,
+    ("GET", "/admin/alerts"): ADMINS,
+    ("GET", "/admin/payments"): ADMINS,
+    ("GET", "/admin/payments/<id:payment_id>"): ADMINS,
+    ("POST", "/admin/payments/<id:payment_id>/recheck"): (401, 403, 403, 403, 403, 202, 401),
+    ("POST", "/admin/payments/<id:payment_id>/attach"): ADMINS,
+    ("POST", "/admin/payments/<id:payment_id>/refund"): ADMINS,
+    ("GET", "/admin/suspense"): ADMINS,
+    ("GET", "/admin/refunds"): ADMINS,
+    ("POST", "/admin/refunds/<id:refund_id>/retry"): ADMINS,
+    ("POST", "/admin/refunds/<id:refund_id>/by-hand"): ADMINS,
 }
 
 
@@ -120,7 +140,7 @@ class World:
 
         upcoming = make.event(organizer)
         self.free = make.ticket_type(upcoming, name="Free", price=0)
-        make.order(attendee, self.free)
+        self.free_order, _ = make.order(attendee, self.free)
         order, token = make.order(attendee, make.ticket_type(upcoming))
         make.deliver(token, failure())
         past = make.event(organizer, starts_at=clock.ago(days=2))
@@ -136,9 +156,18 @@ class World:
             "order_id": order.id,
             "poll_id": order.poll_id,
             "token": token,
+            "result_token": self._question(),
+            "secret": make.app.extensions["settings"].MPESA_C2B_SECRET,
+            "payment_id": make.suspense(order.total_kes).id,
+            "refund_id": make.failed_refund().id,
             "name": self._picture(),
         }
         self.events = {"/profile/my-upcoming": upcoming, "/profile/my-past": past, "/events/<id:event_id>/rev": past}
+
+    def _question(self) -> str:
+        """The secret of the address at which the answer to a question is expected."""
+        with self.make.app.app_context(), transaction():
+            return questions.open_question(RequestKind.STATUS, receipt="UKN7RT61SV").token
 
     def _picture(self) -> str:
         folder = self.make.app.extensions["settings"].UPLOAD_DIR
@@ -150,7 +179,8 @@ class World:
         for start, event in self.events.items():
             if address.startswith(start):
                 address = address.replace("<id:event_id>", str(event.id))
-        return re.sub(r"<\w+:(\w+)>", lambda found: str(self.ids[found[1]]), address)
+        ids = self.ids | ({"order_id": self.free_order.id} if address == "/orders/<id:order_id>/refund" else {})
+        return re.sub(r"<\w+:(\w+)>", lambda found: str(ids[found[1]]), address)
 
     def body(self, method: str, address: str) -> dict[str, Any] | None:
         """Something right to send there."""
@@ -169,8 +199,11 @@ class World:
             ("POST", "/events/<id:event_id>/reviews"): {"rating": 5},
             ("POST", "/events/<id:event_id>/review"): {"rating": 5},
             ("POST", "/orders"): cart((self.free, 2)),
+            ("POST", "/orders/<id:order_id>/claim"): {"code": "SG632NMUAB"},
             ("PATCH", "/admin/approve/<id:event_id>"): {"status": "approved"},
             ("PATCH", "/admin/<id:event_id>"): {"status": "rejected", "reason": "Too loud"},
+            ("POST", "/admin/payments/<id:payment_id>/attach"): {"order": self.ids["order_id"]},
+            ("POST", "/admin/refunds/<id:refund_id>/by-hand"): {"receipt": "SG632NMUAB"},
         }.get((method, address))
 
     def call(self, client: FlaskClient, caller: str, method: str, address: str) -> TestResponse:

@@ -8,6 +8,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from models import Event, OrderStatus, User
+from services import refunds
 from tests.support import Maker, cart, new_receipt, success
 from utils import clock
 
@@ -16,6 +17,12 @@ def cancel(client: FlaskClient, make: Maker, event_id: int, *, by: User | None =
     answer = client.post(f"/events/{event_id}/cancel", headers=make.headers(by or make.admin()))
     assert (answer.status_code, answer.json["status"]) == (200, "cancelled")
     assert answer.json["message"] == "The event has been cancelled."
+
+
+def refund_all(make: Maker) -> int:
+    """The worker's part of it; returns how many orders it refunded."""
+    with make.app.app_context():
+        return refunds.refund_cancelled_events()
 
 
 def test_a_cancelled_event_is_gone_from_the_catalogue(client: FlaskClient, make: Maker) -> None:
@@ -74,6 +81,7 @@ def test_paid_orders_are_due_a_refund_that_admins_see(client: FlaskClient, make:
     paid = make.paid_order(buyer, ticket_type, quantity=2)
     make.order(make.attendee(), ticket_type)
     cancel(client, make, ticket_type.event_id)
+    assert refund_all(make) == 1
 
     [due] = client.get("/admin/orders?status=refund_due", headers=make.headers(make.admin())).json
     assert (due["id"], due["status"], due["total_amount"]) == (paid.id, "refund_due", 1000)
@@ -81,6 +89,7 @@ def test_paid_orders_are_due_a_refund_that_admins_see(client: FlaskClient, make:
     assert due["mpesa_receipt"] == paid.receipt
     seen = client.get(f"/orders/{paid.id}", headers=make.headers(buyer)).json
     assert (seen["status"], seen["refund_reason"], len(seen["tickets"])) == ("refund_due", "event_cancelled", 2)
+    assert {ticket["status"] for ticket in seen["tickets"]} == {"void"}
 
 
 def test_only_admins_see_everybodys_orders(client: FlaskClient, make: Maker) -> None:
@@ -95,6 +104,7 @@ def test_free_orders_stay_as_they_are(client: FlaskClient, make: Maker) -> None:
     ticket_type = make.on_sale(price=0)
     order, _ = make.order(make.attendee(), ticket_type)
     cancel(client, make, ticket_type.event_id)
+    assert refund_all(make) == 0
     assert make.status(order.id) is OrderStatus.PAID
     assert client.get("/admin/orders?status=refund_due", headers=make.headers(make.admin())).json == []
 
@@ -104,7 +114,9 @@ def test_cancelling_twice_does_it_once(client: FlaskClient, make: Maker) -> None
     paid = make.paid_order(make.attendee(), ticket_type)
     make.order(make.attendee(), ticket_type)
     cancel(client, make, ticket_type.event_id)
+    assert refund_all(make) == 1
     cancel(client, make, ticket_type.event_id)
+    assert refund_all(make) == 0
     assert make.status(paid.id) is OrderStatus.REFUND_DUE
     row = make.read_ticket_type(ticket_type.id)
     assert (row.sold, row.held) == (1, 0)
@@ -175,6 +187,7 @@ def test_ticket_holders_keep_seeing_a_cancelled_event(client: FlaskClient, make:
     holder = make.attendee()
     make.paid_order(holder, ticket_type)
     cancel(client, make, ticket_type.event_id)
+    refund_all(make)
     headers = make.headers(holder)
     assert client.get(f"/events/{ticket_type.event_id}", headers=headers).json["status"] == "cancelled"
     seen = client.get(f"/profile/my-upcoming-events/{ticket_type.event_id}", headers=headers).json

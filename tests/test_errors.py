@@ -227,7 +227,7 @@ def test_the_frontend_may_read_every_answer_errors_too(client: FlaskClient, addr
     headers = client.get(address, headers={"Origin": ORIGIN}).headers
     assert headers["Access-Control-Allow-Origin"] == ORIGIN
     exposed = set(headers["Access-Control-Expose-Headers"].split(", "))
-    assert exposed == {"Link", "X-Total-Count", "X-Request-Id", "Retry-After"}
+    assert exposed == {"Link", "X-Total-Count", "X-Request-Id", "Retry-After", "Idempotency-Replayed"}
     assert "Origin" in headers["Vary"]
 
 
@@ -237,12 +237,13 @@ def test_the_frontend_may_read_what_a_bug_answers(failing: FlaskClient) -> None:
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE"])
 def test_a_preflight_is_answered_and_kept_for_a_day(client: FlaskClient, method: str) -> None:
-    asked = {"Access-Control-Request-Method": method, "Access-Control-Request-Headers": "authorization,content-type"}
+    sent = "authorization,content-type,idempotency-key"
+    asked = {"Access-Control-Request-Method": method, "Access-Control-Request-Headers": sent}
     answer = client.options("/events/1", headers={"Origin": ORIGIN} | asked)
     assert answer.status_code == 200
     assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
     assert method in answer.headers["Access-Control-Allow-Methods"]
-    assert answer.headers["Access-Control-Allow-Headers"] == "authorization, content-type"
+    assert answer.headers["Access-Control-Allow-Headers"] == "authorization, content-type, idempotency-key"
     assert answer.headers["Access-Control-Max-Age"] == "86400"
 
 

@@ -5,24 +5,51 @@ from __future__ import annotations
 from collections.abc import Iterator
 from decimal import Decimal
 from itertools import product
+from typing import Any
 
 import pytest
 
-from models import PAYMENT_MOVES, MessageChannel, Payment, PaymentStatus
+from models import (
+    PAYMENT_MOVES,
+    MessageChannel,
+    MpesaRequest,
+    Order,
+    OrderStatus,
+    Payment,
+    PaymentMethod,
+    PaymentStatus,
+    Refund,
+    RequestKind,
+)
 from services.judge import (
+    AWAITS_RECEIPTS,
     AddReceipt,
+    Adopt,
     Ask,
+    Confirmed,
     Fail,
+    GoneBack,
     Ignore,
+    NotGoneBack,
+    Open,
+    OpenQuarantined,
+    OpenSurplus,
     Quarantine,
+    SendAgain,
     Settle,
     StayOver,
     StayUnknown,
+    Surplus,
     Suspect,
+    TakenBack,
+    TooEarly,
     Verdict,
     judge,
+    judge_money,
+    judge_result,
 )
-from utils.mpesa_reports import FAILURES, Outcome, Report
+from utils import clock
+from utils.mpesa_reports import FAILURES, MoneyIn, Outcome, Report, Result, ResultOutcome
 
 CALLBACK, HINT, QUERY = MessageChannel.STK_CALLBACK, MessageChannel.STK_HINT, MessageChannel.STK_QUERY
 SUBMITTING, PROMPTED, UNKNOWN = PaymentStatus.SUBMITTING, PaymentStatus.PROMPTED, PaymentStatus.UNKNOWN
@@ -73,7 +100,8 @@ def _rows() -> Iterator[tuple[PaymentStatus, MessageChannel, Report, type]]:
     for status, channel, report in product(
         (PAID, QUARANTINED), (CALLBACK, QUERY), (COMPLETE, BARE, CANCELLED, IN_FLIGHT, UNPUBLISHED, UNREADABLE)
     ):
-        yield status, channel, report, Ignore
+        takes_its_receipt = (status, channel, report) == (QUARANTINED, CALLBACK, COMPLETE)
+        yield status, channel, report, AddReceipt if takes_its_receipt else Ignore
     for status, report in product(PaymentStatus, (COMPLETE, BARE, CANCELLED, UNPUBLISHED, UNREADABLE)):
         yield status, HINT, report, Ask
 
@@ -137,11 +165,20 @@ def test_ids_we_never_learned_cannot_be_contradicted() -> None:
 
 @pytest.mark.parametrize(("channel", "report"), [(CALLBACK, COMPLETE), (QUERY, BARE)])
 @pytest.mark.parametrize("status", OPEN + OVER)
-def test_a_second_payment_of_an_order_is_quarantined(
+def test_a_second_payment_of_an_order_waits_until_both_receipts_are_known(
     status: PaymentStatus, channel: MessageChannel, report: Report
 ) -> None:
     payment, paid = a_payment(status), a_payment(PAID, payment_id=2)
-    assert isinstance(judge(payment, [paid, payment], channel, report), Quarantine)
+    assert judge(payment, [paid, payment], channel, report) == Quarantine(AWAITS_RECEIPTS)
+    paid.receipt = "UKN0000AAA"
+    verdict = judge(payment, [paid, payment], channel, report)
+    assert verdict == (Surplus(RECEIPT) if report is COMPLETE else Quarantine(AWAITS_RECEIPTS))
+
+
+def test_a_prompt_that_adopted_a_receipt_has_one_of_its_own_as_well() -> None:
+    payment = a_payment(PAID, receipt="UKN0000AAA")
+    payment.typed_reference = "ABCDEFGHJK"
+    assert judge(payment, [payment], CALLBACK, COMPLETE) == Surplus(RECEIPT)
 
 
 @pytest.mark.parametrize("sibling", [status for status in PaymentStatus if status is not PAID])
@@ -169,12 +206,146 @@ def test_a_paid_payment_takes_a_receipt_it_lacks_and_nothing_else(
 
 
 #: Where a verdict takes a payment.
-MOVES = {Settle: PAID, Fail: FAILED, StayUnknown: UNKNOWN, Quarantine: QUARANTINED}
+MOVES = {Settle: PAID, Surplus: PAID, Fail: FAILED, StayUnknown: UNKNOWN, Quarantine: QUARANTINED}
 
 
 def test_no_verdict_asks_for_a_forbidden_move() -> None:
     reports = [COMPLETE, BARE, CANCELLED, IN_FLIGHT, UNPUBLISHED, UNREADABLE]
     reports.append(Report(Outcome.PAID, "0", amount=Decimal(1), receipt=RECEIPT))
-    for status, channel, report in product(PaymentStatus, MessageChannel, reports):
+    # Of a queued prompt nobody can speak: nothing was sent.
+    sent = [status for status in PaymentStatus if status is not PaymentStatus.QUEUED]
+    for status, channel, report in product(sent, MessageChannel, reports):
         target = MOVES.get(type(verdict_on(status, channel, report)))
         assert target is None or target is status or target in PAYMENT_MOVES[status]
+
+
+# ── Money that came by itself ─────────────────────────────────────────────────────────────────────────────────────
+
+MONEY = MoneyIn(RECEIPT, Decimal(500), "ABCDEFGHJK", at=clock.now())
+
+
+def an_order(*payments: Payment) -> Order:
+    return Order(id=1, total_kes=500, reference="ABCDEFGHJK", status=OrderStatus.PENDING, payments=list(payments))
+
+
+def a_sent(status: PaymentStatus, **facts: Any) -> Payment:
+    payment = a_payment(status, **facts)
+    payment.method, payment.created_at = PaymentMethod.PROMPT, clock.ago(seconds=30)
+    return payment
+
+
+@pytest.mark.parametrize(
+    ("order", "expected"),
+    [
+        (None, OpenQuarantined("its reference names no order")),
+        (an_order(), Open()),
+        (an_order(a_sent(PROMPTED)), Adopt(1)),
+        (an_order(a_sent(UNKNOWN)), Adopt(1)),
+        (an_order(a_sent(FAILED)), Open()),
+        (an_order(a_sent(PAID)), Adopt(1)),
+        (an_order(a_sent(PAID, receipt="UKN0000AAA")), OpenSurplus()),
+        (an_order(a_sent(PAID, receipt="UKN0000AAA"), a_sent(QUARANTINED, payment_id=2)), Adopt(2)),
+        (an_order(a_sent(PAID, receipt="UKN0000AAA"), a_sent(PROMPTED, payment_id=2)), OpenSurplus()),
+    ],
+)
+def test_what_confirmed_money_is(order: Order | None, expected: object) -> None:
+    assert judge_money(order, None, MONEY) == expected
+
+
+def test_money_known_by_its_receipt_is_one_payment() -> None:
+    known = a_payment(PAID, receipt=RECEIPT)
+    assert judge_money(an_order(), known, MONEY) == Ignore("known")
+    other = MoneyIn(RECEIPT, Decimal(400), "ABCDEFGHJK")
+    assert isinstance(judge_money(an_order(), known, other), Suspect)
+
+
+@pytest.mark.parametrize("amount", ["499", "500.5", "1000"])
+def test_money_of_another_amount_waits_for_a_person(amount: str) -> None:
+    money = MoneyIn(RECEIPT, Decimal(amount), "ABCDEFGHJK")
+    assert isinstance(judge_money(an_order(), None, money), OpenQuarantined)
+
+
+def test_a_prompt_does_not_adopt_money_from_before_it() -> None:
+    early = MoneyIn(RECEIPT, Decimal(500), "ABCDEFGHJK", at=clock.ago(hours=4))
+    assert judge_money(an_order(a_sent(PROMPTED)), None, early) == Open()
+
+
+# ── Results ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def a_request(kind: RequestKind, **facts: Any) -> MpesaRequest:
+    return MpesaRequest(**{"id": 1, "kind": kind, "conversation_id": "AG_1"} | facts)
+
+
+def a_result(outcome: ResultOutcome = ResultOutcome.DONE, **facts: Any) -> Result:
+    code = {"DONE": "0", "FAILED": "1"}.get(outcome.name, "7777")
+    return Result(outcome, **{"code": code, "conversation_id": "AG_1"} | facts)
+
+
+DONE, NOT_DONE = ResultOutcome.DONE, ResultOutcome.FAILED
+
+
+@pytest.mark.parametrize("kind", [RequestKind.REVERSAL, RequestKind.B2C])
+@pytest.mark.parametrize(
+    ("result", "expected"),
+    [
+        (a_result(transaction_id=RECEIPT), GoneBack(RECEIPT)),
+        (a_result(code="R000001"), GoneBack(None)),
+        (a_result(NOT_DONE, text="No money."), NotGoneBack("1", "No money.")),
+        (a_result(ResultOutcome.UNKNOWN), Ask("a code nobody has published")),
+        (a_result(ResultOutcome.WAITING), Ask("no result")),
+        (a_result(ResultOutcome.UNREADABLE), Ask("no result")),
+        (a_result(conversation_id="AG_2"), Suspect("the conversation is another one")),
+        (a_result(conversation_id=None), Suspect("the conversation is another one")),
+    ],
+)
+def test_what_the_result_of_a_refund_means(kind: RequestKind, result: Result, expected: object) -> None:
+    assert judge_result(a_request(kind), Refund(looks=0), result) == expected
+
+
+def test_a_result_before_the_answer_to_its_request_waits_for_that() -> None:
+    request = a_request(RequestKind.REVERSAL, conversation_id=None)
+    assert judge_result(request, Refund(looks=0), a_result()) == TooEarly()
+
+
+def test_giving_up_says_nothing_of_what_became_of_it() -> None:
+    assert isinstance(judge_result(a_request(RequestKind.B2C), Refund(looks=0), a_result(), is_timeout=True), Ask)
+
+
+@pytest.mark.parametrize(
+    ("receipt", "looks", "result", "expected"),
+    [
+        (RECEIPT, 1, a_result(transaction_status="Reversed"), GoneBack),
+        (RECEIPT, 1, a_result(transaction_status="Completed"), Ask),
+        (RECEIPT, 6, a_result(transaction_status="Completed"), SendAgain),
+        (RECEIPT, 9, a_result(NOT_DONE), Ask),
+        (None, 1, a_result(transaction_status="Completed", receipt=RECEIPT), GoneBack),
+        (None, 1, a_result(transaction_status="Declined"), NotGoneBack),
+        (None, 1, a_result(NOT_DONE), Ask),
+        (None, 8, a_result(NOT_DONE), NotGoneBack),
+    ],
+)
+def test_what_the_status_of_a_refund_means(receipt: str | None, looks: int, result: Result, expected: type) -> None:
+    request = a_request(RequestKind.STATUS, receipt=receipt)
+    assert type(judge_result(request, Refund(looks=looks), result)) is expected
+
+
+@pytest.mark.parametrize(
+    ("result", "expected"),
+    [
+        (
+            a_result(transaction_status="Completed", amount=Decimal(500), receipt=RECEIPT),
+            Confirmed(RECEIPT, Decimal(500)),
+        ),
+        (a_result(transaction_status="Completed", receipt=RECEIPT), Ask("without amount")),
+        (a_result(transaction_status="Reversed", receipt=RECEIPT), TakenBack(RECEIPT)),
+        (a_result(transaction_status="Authorized", receipt=RECEIPT), Ask("not confirmed")),
+        (a_result(NOT_DONE, transaction_status="Completed"), Ask("not confirmed")),
+        (
+            a_result(transaction_status="Completed", amount=Decimal(500), receipt="UKN0000AAA"),
+            Suspect("the receipt is another one"),
+        ),
+    ],
+)
+def test_what_the_status_of_a_payment_means(result: Result, expected: object) -> None:
+    assert judge_result(a_request(RequestKind.STATUS, receipt=RECEIPT), None, result) == expected

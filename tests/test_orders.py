@@ -378,7 +378,7 @@ def test_a_buyer_has_at_most_two_open_orders_for_an_event(daraja: ScriptedDaraja
     third = buyer.order((ticket_type, 3))
     assert (third.status_code, third.json["code"]) == (409, "too_many_open_orders")
     assert places(make, ticket_type) == (0, 3)
-    assert buyer.order((make.on_sale(), 1)).status_code == 201
+    assert buyer.order((make.on_sale(price=700), 1)).status_code == 201
     assert buyer.cancel(make.read_order(1).id).status_code == 200
     assert buyer.order((ticket_type, 3)).status_code == 201
 
@@ -386,28 +386,31 @@ def test_a_buyer_has_at_most_two_open_orders_for_an_event(daraja: ScriptedDaraja
 def test_a_phone_is_sent_five_prompts_an_hour_whoever_asks(
     daraja: ScriptedDaraja, make: Maker, new_buyer: Callable[..., Buyer]
 ) -> None:
-    ticket_type = make.on_sale()
-    for _ in range(5):
-        assert new_buyer().order((ticket_type, 1), phone=SLOW).status_code == 201
+    ticket_type = make.on_sale(quantity=30)
+    for count in range(1, 6):
+        assert new_buyer().order((ticket_type, count), phone=SLOW).status_code == 201
     sixth = new_buyer()
-    refused = sixth.order((ticket_type, 1), phone=SLOW)
+    refused = sixth.order((ticket_type, 6), phone=SLOW)
     assert (refused.status_code, refused.json["code"]) == (429, "too_many_prompts")
     assert 3500 < int(refused.headers["Retry-After"]) <= 3600
-    assert (daraja.count(PUSH), places(make, ticket_type)) == (5, (0, 5))
+    assert (daraja.count(PUSH), places(make, ticket_type)) == (5, (0, 15))
     assert sixth.order((ticket_type, 1), phone="254700000099").status_code == 201
     with clock.set_to(clock.ahead(minutes=61)):
         assert new_buyer().order((ticket_type, 1), phone=SLOW).status_code == 201
 
 
 def test_five_prompts_an_hour_hold_when_ten_ask_at_once(daraja: ScriptedDaraja, make: Maker, app: Flask) -> None:
-    ticket_type = make.on_sale(quantity=20)
-    headers = [make.headers(make.attendee()) for _ in range(10)]
-    body = cart((ticket_type, 1), phone=SLOW)
+    ticket_type = make.on_sale(quantity=100)
+    requests = [(make.headers(make.attendee()), cart((ticket_type, count), phone=SLOW)) for count in range(1, 11)]
     answers = together(
-        *(lambda one=one: app.test_client().post("/orders", json=body, headers=one).status_code for one in headers)
+        *(
+            lambda headers=headers, body=body: app.test_client().post("/orders", json=body, headers=headers)
+            for headers, body in requests
+        )
     )
-    assert sorted(answers) == [201] * 5 + [429] * 5
-    assert places(make, ticket_type) == (0, 5)
+    assert sorted(answer.status_code for answer in answers) == [201] * 5 + [429] * 5
+    taken = sum(count for count, answer in enumerate(answers, 1) if answer.status_code == 201)
+    assert places(make, ticket_type) == (0, taken)
 
 
 # ── A push that Daraja refuses ────────────────────────────────────────────────────────────────────────────────────
@@ -459,16 +462,16 @@ def test_a_phone_with_another_prompt_on_it_is_refused_by_daraja(
     ticket_type = make.on_sale()
     assert new_buyer().order((ticket_type, 1), phone=SLOW).status_code == 201
     second = new_buyer()
-    assert second.order((ticket_type, 1), phone=SLOW).json["code"] == "mpesa_unavailable"
+    assert second.order((ticket_type, 2), phone=SLOW).json["code"] == "mpesa_unavailable"
     simulator.answer(simulator.prompts()[0]["checkout_request_id"], "cancel")
-    assert second.order((ticket_type, 1), phone=SLOW).status_code == 200
-    assert places(make, ticket_type) == (0, 2)
+    assert second.order((ticket_type, 2), phone=SLOW).status_code == 200
+    assert places(make, ticket_type) == (0, 3)
 
 
 def test_refused_pushes_count_neither_for_the_order_nor_for_the_phone(
     daraja: ScriptedDaraja, make: Maker, buyer: Buyer
 ) -> None:
-    daraja.pushes = [Reply.error("500.003.03")]
+    daraja.pushes = [Reply.error("500.001.1001")]
     ticket_type = make.on_sale()
     for _ in range(7):
         assert buyer.order((ticket_type, 1)).status_code == 503
@@ -536,7 +539,8 @@ def test_the_same_cart_after_a_failed_prompt_brings_a_new_one_and_takes_the_new_
     make.deliver(token, failure(1032))
     line = {"ticket_id": ticket_type.id, "quantity": 1, "attendees": [{"first_name": "Zawadi"}]}
     body = {"phone": buyer.user.phone, "tickets": [line]}
-    again = client.post("/orders", json=body, headers=buyer.headers)
+    with clock.set_to(clock.ahead(seconds=121)):
+        again = client.post("/orders", json=body, headers=buyer.headers)
     assert (again.status_code, again.json["orderId"]) == (200, order.id)
     assert [one["status"] for one in again.json["order"]["payments"]] == ["failed", "prompted"]
     assert make.read_order(order.id).items[0].attendees[0]["first_name"] == "Zawadi"
@@ -564,7 +568,7 @@ def test_the_same_cart_after_its_order_is_over_is_a_new_order(
         buyer.cancel(order.id)
     elif how == "paid":
         make.deliver(token, success(order.total_kes))
-    with clock.set_to(clock.ahead(minutes=11 if how == "ended" else 0)):
+    with clock.set_to(clock.ahead(minutes=11 if how == "ended" else 2.1)):
         again = buyer.order((ticket_type, 1))
     assert again.status_code == 201
     assert again.json["orderId"] != order.id
@@ -574,8 +578,9 @@ def test_somebody_elses_equal_cart_is_another_order(
     daraja: ScriptedDaraja, make: Maker, new_buyer: Callable[..., Buyer]
 ) -> None:
     ticket_type = make.on_sale()
-    answers = [new_buyer().order((ticket_type, 1), phone=SLOW) for _ in range(2)]
-    assert [answer.status_code for answer in answers] == [201, 201]
+    assert new_buyer().order((ticket_type, 1), phone=SLOW).status_code == 201
+    with clock.set_to(clock.ahead(seconds=121)):
+        assert new_buyer().order((ticket_type, 1), phone=SLOW).status_code == 201
 
 
 def test_a_double_tap_makes_one_order_and_one_prompt(
@@ -656,11 +661,12 @@ def test_the_name_of_what_is_not_published_is_told_nobody(make: Maker, buyer: Bu
 def test_the_third_failed_prompt_ends_the_order_and_frees_its_places(app: Flask, make: Maker, buyer: Buyer) -> None:
     ticket_type = make.on_sale(quantity=1)
     order, token = make.order(buyer.user, ticket_type)
-    for held in (1, 1, 0):
+    for seconds, held in ((121, 1), (242, 1), (363, 0)):
         make.deliver(token, failure(2001))
         assert places(make, ticket_type) == (0, held)
         if held:
-            token = make.order(buyer.user, ticket_type)[1]
+            with clock.set_to(clock.ahead(seconds=seconds)):
+                token = make.order(buyer.user, ticket_type)[1]
     assert make.status(order.id) is OrderStatus.FAILED
     assert buyer.pay(order.id).json["code"] == "order_not_open"
     assert make.order(ticket_type=ticket_type)[0].status is OrderStatus.PENDING
@@ -703,8 +709,8 @@ def test_a_paid_order_cannot_be_cancelled(make: Maker, buyer: Buyer) -> None:
 
 
 def test_cancelling_and_paying_at_once_ends_in_one_of_both(app: Flask, make: Maker, buyer: Buyer) -> None:
-    for _ in range(5):
-        ticket_type = make.on_sale(quantity=1)
+    for number in range(5):
+        ticket_type = make.on_sale(price=500 + number, quantity=1)
         order, token = make.order(buyer.user, ticket_type)
         together(
             lambda order=order: app.test_client().delete(f"/orders/{order.id}", headers=buyer.headers),

@@ -22,10 +22,12 @@ from models import (
     OrderStatus,
     Payment,
     PaymentStatus,
+    Refund,
+    RefundMethod,
     TicketType,
     User,
 )
-from services import booking, events, moderation, prompts, settlement
+from services import booking, events, moderation, prompts, queries, settlement
 from tests.daraja.process import Simulator
 from tests.scripted_daraja import PUSH, QUERY, TOKEN, Reply, query_result, scripted_daraja
 from tests.support import (
@@ -40,6 +42,7 @@ from tests.support import (
 from tests.waiting import wait_until
 from utils import clock, logger
 from utils.database import db, transaction
+from utils.security import hash_secret, new_secret
 
 ROW = "254700000"
 
@@ -53,7 +56,7 @@ def places(make: Maker, ticket_type: TicketType) -> tuple[int, int]:
 def ask(app: Flask) -> int:
     """What the worker does about silent payments."""
     with app.app_context():
-        return prompts.query_due_payments()
+        return queries.query_due_payments()
 
 
 def poll(client: FlaskClient, poll_id: str) -> dict[str, str]:
@@ -161,7 +164,7 @@ def test_a_code_nobody_has_published_decides_nothing(app: Flask, purchase: Calla
 def test_money_after_the_hold_still_becomes_tickets(
     app: Flask, purchase: Callable[[str], Purchase], simulator: Simulator
 ) -> None:
-    with changed_settings(app, HOLD_MINUTES=0.003):
+    with changed_settings(app, HOLD_MINUTES=0.003, PROMPT_GRACE_MINUTES=0):
         bought = purchase("020")
     wait_until(lambda: bought.polled == "1032")
     assert bought.order.current_status is OrderStatus.EXPIRED
@@ -327,12 +330,15 @@ def test_a_success_without_amount_or_receipt_makes_us_ask_and_the_answer_settles
         assert ask(app) == 1
         assert daraja.requests(QUERY)[0].body["CheckoutRequestID"] == "ws_CO_1"
     assert make.status(order.id) is OrderStatus.PAID
-    assert make.payments(order.id)[0].receipt is None
+    brought = receipt if receipt == "UKN0000AAA" else None
+    assert make.payments(order.id)[0].receipt == brought, "what it brought, now that M-PESA agrees"
 
-    assert make.deliver(token, success(500, "UKN0000BBB", checkout="ws_CO_1")) == "AddReceipt"
-    assert make.read_order(order.id).receipt == "UKN0000BBB"
+    final = brought or "UKN0000BBB"
+    verdict = make.deliver(token, success(500, final, checkout="ws_CO_1"))
+    assert verdict == ("Ignore: paid already" if brought else "AddReceipt")
+    assert make.read_order(order.id).receipt == final
     assert make.deliver(token, success(500, "UKN0000CCC", checkout="ws_CO_1")).startswith("Suspect: a second receipt")
-    assert (make.read_order(order.id).receipt, len(make.tickets())) == ("UKN0000BBB", 1)
+    assert (make.read_order(order.id).receipt, len(make.tickets())) == (final, 1)
 
 
 def test_a_prompt_that_seemed_over_is_asked_about_until_mpesa_answers(app: Flask, make: Maker) -> None:
@@ -463,16 +469,59 @@ def test_a_late_receipt_of_another_payment_is_suspect_and_the_order_stays_paid(a
     assert (make.status(order.id), make.read_order(order.id).receipt) == (OrderStatus.PAID, None)
 
 
-def test_a_second_payment_of_one_order_is_quarantined(app: Flask, make: Maker) -> None:
-    buyer, ticket_type = make.attendee(), make.on_sale()
-    order, first = make.order(buyer, ticket_type)
+def _second_prompt(app: Flask, order: Order) -> str:
     with app.app_context(), clock.set_to(clock.ahead(seconds=121)), transaction():
-        second = prompts.open_prompt(settlement.lock_order(order.id)).token
+        return prompts.open_prompt(settlement.lock_order(order.id)).token
+
+
+def test_a_second_payment_of_one_order_goes_back_by_itself(app: Flask, make: Maker) -> None:
+    ticket_type = make.on_sale()
+    order, first = make.order(ticket_type=ticket_type)
+    second = _second_prompt(app, order)
     assert make.deliver(second, success(order.total_kes, new_receipt())) == "Settle"
-    assert make.deliver(first, success(order.total_kes, new_receipt())).startswith("Quarantine: the order is paid")
+    assert make.deliver(first, success(order.total_kes, new_receipt())) == "Surplus"
     assert make.status(order.id) is OrderStatus.PAID
-    assert sorted(one.status.value for one in make.payments(order.id)) == ["paid", "quarantined"]
+    paid = make.payments(order.id)
+    assert [(one.status, one.refunded_kes) for one in paid] == [
+        (PaymentStatus.PAID, order.total_kes),
+        (PaymentStatus.PAID, 0),
+    ]
+    [refund] = make.rows(Refund)
+    assert (refund.payment_id, refund.method, refund.reason) == (paid[0].id, RefundMethod.REVERSAL, "paid_twice")
     assert (len(make.tickets()), places(make, ticket_type)) == (1, (1, 0))
+
+
+def test_a_second_payment_waits_until_the_receipts_of_both_are_known(app: Flask, make: Maker) -> None:
+    """The first is known from a query, which tells no receipt: both messages could be of one payment."""
+    order, first = make.order(ticket_type=make.on_sale(price=500))
+    make.deliver(first, success(None, None, checkout="ws_CO_1"))
+    with scripted_daraja(app) as daraja:
+        daraja.queries = [query_result("0", "ws_CO_1")]
+        assert ask(app) == 1
+    second = _second_prompt_of_paid(app, order)
+    assert make.deliver(second, success(500, "UKN0000BBB")).startswith("Quarantine: a second payment")
+    assert make.rows(Refund) == []
+
+    assert make.deliver(first, success(500, "UKN0000AAA", checkout="ws_CO_1")) == "AddReceipt"
+    [refund] = make.rows(Refund)
+    assert (refund.payment_id, refund.reason) == (make.payments(order.id)[1].id, "paid_twice")
+    assert make.read_order(order.id).receipt == "UKN0000AAA"
+
+
+def _second_prompt_of_paid(app: Flask, order: Order) -> str:
+    """As if it had gone out before the first was known to be paid."""
+    with app.app_context(), transaction() as session:
+        token = new_secret()
+        session.add(
+            Payment(
+                order_id=order.id,
+                phone=order.phone,
+                amount_kes=order.total_kes,
+                callback_token_hash=hash_secret(token),
+                status=PaymentStatus.PROMPTED,
+            )
+        )
+    return token
 
 
 # ── Late money ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -496,7 +545,7 @@ def _fail_thrice(make: Maker, app: Flask, order: Order, token: str) -> str:
     for attempt in range(3):
         make.deliver(last, failure(1037))
         if attempt < 2:
-            with app.app_context(), transaction():
+            with app.app_context(), clock.set_to(clock.ahead(seconds=121 * (attempt + 1))), transaction():
                 last = prompts.open_prompt(settlement.lock_order(order.id)).token
     assert make.status(order.id) is OrderStatus.FAILED
     return last
@@ -551,7 +600,8 @@ def _buy_again(make: Maker, app: Flask, order: Order) -> None:
     with app.app_context():
         buyer = db.session.get_one(User, order.buyer_id)
         ticket_type = db.session.get_one(TicketType, order.items[0].ticket_type_id)
-    make.paid_order(buyer, ticket_type)
+    with clock.set_to(clock.ahead(seconds=363)):
+        make.paid_order(buyer, ticket_type)
 
 
 @pytest.mark.parametrize("end", [_run_out, _run_out_unnoticed, _fail_thrice])
@@ -644,7 +694,7 @@ def test_an_open_order_may_still_be_paid_while_its_event_is_pending_again(
     order, token = make.order(buyer, ticket_type)
     make.deliver(token, failure())
     _edit(make, app, order)
-    with scripted_daraja(app):
+    with scripted_daraja(app), clock.set_to(clock.ahead(seconds=121)):
         assert client.post(f"/orders/{order.id}/pay", headers=make.headers(buyer)).status_code == 200
     make.deliver(token, success(order.total_kes))
     assert (make.status(order.id), places(make, ticket_type)) == (OrderStatus.PAID, (1, 0))
@@ -654,7 +704,8 @@ def test_late_money_for_an_older_equal_order_counts_while_the_newer_one_is_unpai
     buyer, ticket_type = make.attendee(), make.on_sale()
     old, token = make.order(buyer, ticket_type)
     _run_out(make, app, old, token)
-    new, _ = make.order(buyer, ticket_type)
+    with clock.set_to(clock.ahead(seconds=121)):
+        new, _ = make.order(buyer, ticket_type)
     make.deliver(token, success(old.total_kes))
     assert [make.status(one.id) for one in (old, new)] == [OrderStatus.PAID, OrderStatus.PENDING]
     assert places(make, ticket_type) == (1, 1)
@@ -663,8 +714,8 @@ def test_late_money_for_an_older_equal_order_counts_while_the_newer_one_is_unpai
 def test_an_order_stays_open_while_an_older_prompt_may_still_be_paid(app: Flask, make: Maker) -> None:
     ticket_type = make.on_sale()
     order, first = make.order(ticket_type=ticket_type)
-    with clock.set_to(clock.ahead(seconds=121)):
-        for _ in range(2):
+    for seconds in (121, 242):
+        with clock.set_to(clock.ahead(seconds=seconds)):
             with app.app_context(), transaction():
                 token = prompts.open_prompt(settlement.lock_order(order.id)).token
             make.deliver(token, failure(1032))
@@ -869,7 +920,7 @@ def test_polling_goes_by_the_latest_prompt(app: Flask, client: FlaskClient, make
     order, token = make.order(buyer)
     make.deliver(token, failure())
     assert poll(client, order.poll_id)["ResultCode"] == "1032"
-    with scripted_daraja(app):
+    with scripted_daraja(app), clock.set_to(clock.ahead(seconds=121)):
         client.post(f"/orders/{order.id}/pay", headers=make.headers(buyer))
     assert poll(client, order.poll_id) == {}
 
