@@ -141,6 +141,7 @@ class World:
         upcoming = make.event(organizer)
         self.free = make.ticket_type(upcoming, name="Free", price=0)
         self.free_order, _ = make.order(attendee, self.free)
+        self.free_tickets = [ticket.id for ticket in make.tickets() if ticket.order_id == self.free_order.id]
         order, token = make.order(attendee, make.ticket_type(upcoming))
         make.deliver(token, failure())
         past = make.event(organizer, starts_at=clock.ago(days=2))
@@ -199,6 +200,7 @@ class World:
             ("POST", "/events/<id:event_id>/reviews"): {"rating": 5},
             ("POST", "/events/<id:event_id>/review"): {"rating": 5},
             ("POST", "/orders"): cart((self.free, 2)),
+            ("POST", "/orders/<id:order_id>/refund"): {"tickets": self.free_tickets},
             ("POST", "/orders/<id:order_id>/claim"): {"code": "SG632NMUAB"},
             ("PATCH", "/admin/approve/<id:event_id>"): {"status": "approved"},
             ("PATCH", "/admin/<id:event_id>"): {"status": "rejected", "reason": "Too loud"},

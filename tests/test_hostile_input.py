@@ -136,9 +136,19 @@ def paths_of(shape: type[BaseModel], value: dict[str, Any]) -> Iterator[tuple[tu
         kinds = kinds_of(field.annotation)
         yield (key,), kinds
         if list in kinds:
-            inner = typing.get_args(field.annotation)[0]
+            inner = item_of(field.annotation)
+            if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+                yield (key, 0), kinds_of(inner)
+                continue
             for path, kind in paths_of(inner, value[key][0]):
                 yield (key, 0, *path), kind
+
+
+def item_of(annotation: Any) -> Any:
+    """What a list holds, whatever stands around it."""
+    if typing.get_origin(annotation) is list:
+        return typing.get_args(annotation)[0]
+    return next((item for part in typing.get_args(annotation) if (item := item_of(part)) is not None), None)
 
 
 def with_json_at(body: Any, path: tuple[str | int, ...], raw: str) -> str:
