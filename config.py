@@ -314,8 +314,10 @@ def _initiator_faults(settings: Settings) -> list[str]:
     faults = [f"{name} is missing: refunds need all of {', '.join(given)}" for name, one in given.items() if not one]
     if SIMULATED_INITIATOR[1] == settings.MPESA_INITIATOR_PASSWORD:
         faults.append("MPESA_INITIATOR_PASSWORD is the simulator's, which everybody knows")
-    if settings.MPESA_CERTIFICATE and not settings.MPESA_CERTIFICATE.is_file():
-        faults.append("MPESA_CERTIFICATE is not a file")
+    if settings.MPESA_CERTIFICATE and not (
+        settings.MPESA_CERTIFICATE.is_file() and os.access(settings.MPESA_CERTIFICATE, os.R_OK)
+    ):
+        faults.append("MPESA_CERTIFICATE is not a file that can be read")
     return faults
 
 

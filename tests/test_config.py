@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 import subprocess
@@ -135,6 +136,24 @@ WRONG_LIVE = [
     ("QUERY_PAUSES_SECONDS", ",", "QUERY_PAUSES_SECONDS: "),
     ("ACCESS_TOKEN_MINUTES", "99999", "ACCESS_TOKEN_MINUTES: "),
     ("LOG_LEVEL", "LOUD", "LOG_LEVEL: "),
+    ("MPESA_TRANSACTION_TYPE", "CustomerPayLater", "MPESA_TRANSACTION_TYPE: "),
+    ("MPESA_TRANSACTION_TYPE", "CustomerBuyGoodsOnline", "MPESA_PARTY_B must be the till"),
+    ("MPESA_PARTY_B", "till 7", "MPESA_PARTY_B must be five to seven digits"),
+    ("MPESA_INITIATOR_PASSWORD_SET_ON", "yesterday", "MPESA_INITIATOR_PASSWORD_SET_ON: "),
+    ("MPESA_C2B_SECRET", "b7e1c9a04f5d2836", "MPESA_C2B_SECRET must be 32 hexadecimal digits"),
+    ("MPESA_C2B_SECRET", "B7E1C9A04F5D2836E8C7B1F0A9D4E653", "MPESA_C2B_SECRET must be 32 hexadecimal digits"),
+    ("MPESA_C2B_SECRET", config.SIMULATED_C2B_SECRET, "MPESA_C2B_SECRET is weak"),
+    ("MPESA_C2B_SECRET", "0" * 32, "MPESA_C2B_SECRET is weak"),
+    ("MPESA_CALLBACK_ADDRESSES", "196.201.214.200,safaricom", "MPESA_CALLBACK_ADDRESSES: safaricom is neither"),
+    ("MPESA_CALLBACK_ADDRESSES", "196.201.214.300", "MPESA_CALLBACK_ADDRESSES: 196.201.214.300 is neither"),
+    ("TRUSTED_PROXIES", "-1", "TRUSTED_PROXIES: "),
+    ("MPESA_MAX_PUSHES_PER_SECOND", "-1", "MPESA_MAX_PUSHES_PER_SECOND: "),
+    ("PUSH_QUEUE_SECONDS", "nan", "PUSH_QUEUE_SECONDS: "),
+    ("PULL_MINUTES", "-1", "PULL_MINUTES: "),
+    ("ALERT_URL", "http://alerts.example.co.ke", "ALERT_URL must be an https:// address"),
+    ("ALERT_URL", "alerts", "ALERT_URL is not an address"),
+    ("IDEMPOTENCY_HOURS", "0", "IDEMPOTENCY_HOURS: "),
+    ("CLAIMS_PER_DAY", "0", "CLAIMS_PER_DAY: "),
 ]
 
 
@@ -151,7 +170,8 @@ def test_one_fault_hides_no_other(name: str, value: str, fault: str) -> None:
 
 
 def test_no_fault_tells_a_secret() -> None:
-    for name in ("SECRET_KEY", "MPESA_CONSUMER_KEY", "MPESA_CONSUMER_SECRET", "MPESA_PASSKEY", "DATABASE_URL"):
+    secrets = ("SECRET_KEY", "MPESA_CONSUMER_KEY", "MPESA_CONSUMER_SECRET", "MPESA_PASSKEY", "DATABASE_URL")
+    for name in (*secrets, "MPESA_INITIATOR_PASSWORD", "MPESA_C2B_SECRET", "ALERT_URL"):
         assert "hush" not in str(faults(LIVE | {name: "hush://hush", "PORT": "x"}))
 
 
@@ -176,11 +196,63 @@ def test_a_database_address_may_leave_the_driver_open(scheme: str) -> None:
     assert load(LIVE | {"DATABASE_URL": address}).DATABASE_URL == "postgresql+psycopg2://ticksy@db.example.co.ke/ticksy"
 
 
+@pytest.fixture
+def initiator(tmp_path: Path) -> dict[str, str]:
+    """All that refunds need."""
+    path = tmp_path / "ProductionCertificate.cer"
+    path.write_bytes(b"It is read when it is first used.")
+    return {
+        "MPESA_INITIATOR_NAME": "ticksyapi",
+        "MPESA_INITIATOR_PASSWORD": "Zanzibar-91",
+        "MPESA_CERTIFICATE": str(path),
+    }
+
+
+def test_refunds_need_all_of_the_initiator_or_nothing(initiator: dict[str, str]) -> None:
+    assert faults(LIVE | initiator) == []
+    for name in initiator:
+        rest = {other: value for other, value in initiator.items() if other != name}
+        told = f"{name} is missing: refunds need all of {', '.join(initiator)}"
+        assert faults(LIVE | rest) == [told]
+
+
+def test_the_initiators_password_is_not_the_simulators(initiator: dict[str, str]) -> None:
+    told = faults(LIVE | initiator | {"MPESA_INITIATOR_PASSWORD": config.SIMULATED_INITIATOR[1]})
+    assert told == ["MPESA_INITIATOR_PASSWORD is the simulator's, which everybody knows"]
+
+
+def test_the_certificate_is_a_file_that_can_be_read(
+    initiator: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fault = "MPESA_CERTIFICATE is not a file that can be read"
+    for path in (tmp_path / "none.cer", tmp_path):
+        assert faults(LIVE | initiator | {"MPESA_CERTIFICATE": str(path)}) == [fault]
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    assert faults(LIVE | initiator) == [fault]
+
+
+def test_safaricoms_own_addresses_are_believed_unless_others_are_named() -> None:
+    assert load(LIVE).MPESA_CALLBACK_ADDRESSES == config.SAFARICOM
+    assert len(set(config.SAFARICOM)) == 12
+    named = load(LIVE | {"MPESA_CALLBACK_ADDRESSES": "196.201.214.0/24, 2001:db8::1"})
+    assert named.MPESA_CALLBACK_ADDRESSES == ["196.201.214.0/24", "2001:db8::1"]
+    assert load(LIVE | {"MPESA_CALLBACK_ADDRESSES": "any"}).MPESA_CALLBACK_ADDRESSES == []
+
+
+def test_without_a_secret_there_is_no_paybill() -> None:
+    assert load(LIVE).MPESA_C2B_SECRET == ""
+    assert faults(LIVE | {"MPESA_C2B_SECRET": "9f86d081884c7d659a2feaa0c55ad015"}) == []
+
+
+def test_a_till_is_party_b() -> None:
+    assert faults(LIVE | {"MPESA_TRANSACTION_TYPE": "CustomerBuyGoodsOnline", "MPESA_PARTY_B": "654321"}) == []
+
+
 # ── Where nothing is real ─────────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("environment", ["development", "testing"])
-@pytest.mark.parametrize("name", ["MPESA_BASE_URL", "CALLBACK_URL"])
+@pytest.mark.parametrize("name", ["MPESA_BASE_URL", "CALLBACK_URL", "ALERT_URL"])
 @pytest.mark.parametrize(
     "address",
     [
@@ -209,6 +281,15 @@ def test_development_needs_nothing_said(instance: Path) -> None:
     assert settings.CALLBACK_URL == "http://127.0.0.1:5050/api/payment/callback"
     assert settings.MPESA_BASE_URL == "http://127.0.0.1:5001"
     assert settings.MPESA_SHORTCODE == "174379"
+    assert settings.MPESA_CERTIFICATE == config.SIMULATED_CERTIFICATE
+    assert (settings.MPESA_INITIATOR_NAME, settings.MPESA_INITIATOR_PASSWORD) == config.SIMULATED_INITIATOR
+    assert settings.MPESA_C2B_SECRET == config.SIMULATED_C2B_SECRET
+    assert (settings.MPESA_CALLBACK_ADDRESSES, settings.TRUSTED_PROXIES) == ([], 0)
+
+
+def test_an_initiator_of_ones_own_is_not_mixed_with_the_simulators() -> None:
+    settings = load(DEVELOPMENT | {"MPESA_INITIATOR_NAME": "me"})
+    assert (settings.MPESA_INITIATOR_PASSWORD, settings.MPESA_CERTIFICATE) == ("", None)
 
 
 def test_development_makes_a_secret_and_keeps_it_to_itself(instance: Path) -> None:
@@ -269,9 +350,14 @@ def test_the_example_works_as_it_is(instance: Path) -> None:
     assert load(example) == load({"FLASK_ENV": "development"})
 
 
-def test_no_secret_is_printed() -> None:
-    settings = load(LIVE)
+def test_no_secret_is_printed(initiator: dict[str, str]) -> None:
+    more = {
+        "MPESA_C2B_SECRET": "9f86d081884c7d659a2feaa0c55ad015",
+        "ALERT_URL": "https://alerts.example.co.ke/9f86d0",
+    }
+    settings = load(LIVE | more | initiator)
     printed = f"{settings!r} {settings}"
+    assert "9f86d0" not in printed
     for secret in (*(LIVE[name] for name in config.SIMULATED if name != "MPESA_SHORTCODE"), LIVE["SECRET_KEY"]):
         assert secret not in printed
     assert "Zanzibar" not in printed

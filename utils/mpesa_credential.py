@@ -47,7 +47,7 @@ def _read(path: Path) -> bytes:
 
 
 def _load(certificate: bytes) -> x509.Certificate:
-    if certificate.lstrip().startswith(b"-----BEGIN"):
+    if b"-----BEGIN CERTIFICATE-----" in certificate:
         return x509.load_pem_x509_certificate(certificate)
     return x509.load_der_x509_certificate(certificate)
 

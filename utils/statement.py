@@ -119,8 +119,8 @@ def read_statement(text: str) -> list[StatementLine]:
                 at=moment_of(cells[_TIME]),
                 details=cells[_DETAILS],
                 status=cells[_STATUS],
-                paid_in=_shillings(cells[_IN]),
-                withdrawn=_shillings(cells[_OUT]),
+                paid_in=_shillings(cells, _IN, number),
+                withdrawn=_shillings(cells, _OUT, number),
                 other_party=cells[_OTHER],
                 account=cells[_ACCOUNT],
                 line_number=number,
@@ -146,8 +146,15 @@ def _plain(title: str) -> str:
     return re.sub(r"[^a-z0-9]", "", title.lower())
 
 
-def _shillings(cell: str) -> Decimal:
-    return abs(amount_of(re.sub(r"[,\s]|KES|KSH", "", cell, flags=re.IGNORECASE)) or Decimal(0))
+def _shillings(cells: dict[str, str], name: str, line_number: int) -> Decimal:
+    """Without its sign; 0 for an empty cell. Raises UnknownLayout: an amount taken for nothing would be lost."""
+    digits = re.sub(r"[,\s()]|KES|KSH", "", cells[name], flags=re.IGNORECASE)
+    if digits in ("", "-"):
+        return Decimal(0)
+    amount = amount_of(digits)
+    if amount is None:
+        raise UnknownLayout([cells[name]], [f"an amount in {COLUMNS[name]} of line {line_number}"])
+    return abs(amount)
 
 
 def store_line(money: MoneyIn) -> bytes:
