@@ -16,7 +16,7 @@ from functools import partial
 from PIL import Image
 from sqlalchemy import select
 
-from models import MessageChannel, Role, User
+from models import MessageChannel, Payment, PaymentStatus, Role, User
 from services import accounts, booking, events, moderation, refunds, reviews, settlement, ticket_types
 from services.booking import Line
 from utils import clock, mpesa
@@ -313,6 +313,9 @@ class _Story:
         actor = self.people[buyer]
         prompt = booking.place_order(actor=actor, phone=actor.phone, lines=[line]).prompt
         if prompt is not None:
+            if prompt.is_queued:  # as if pushed: nothing of this goes to anybody's phone
+                with transaction() as session:
+                    session.get_one(Payment, prompt.payment_id).move_to(PaymentStatus.SUBMITTING)
             body = self.callback(prompt.amount_kes, prompt.payment_id, prompt.phone)
             message_id = settlement.store(prompt.payment_id, MessageChannel.STK_CALLBACK, body)
             settlement.settle_message(message_id)
