@@ -1,0 +1,93 @@
+"""What a row is. Tables, constraints and relationships; no queries, no HTTP.
+
+users             a person with a login
+events            something to go to, published by an organizer once an admin agreed
+ticket_types      what is on sale for an event: a price and a number of places
+orders            one buyer's claim on places of one event, held until paid, ended or cancelled
+order_items       how many places of which ticket type an order claims, at which price
+payments          money of an order: one M-PESA prompt, or one payment by Paybill, and what became of it
+refunds           money that goes back
+mpesa_requests    what we asked Daraja that is answered later, at an address of its own
+mpesa_messages    everything Safaricom said, as it came, append-only
+claims            what buyers say they paid
+tickets           what one person holds
+reviews           what an attendee says of an event
+mpesa_access      Daraja's access token, shared by all processes
+mpesa_line        how fast we may push, whether it works, how far money has been reconciled
+idempotency_keys  answers given to requests that carried a key
+alerts            what admins have to be told
+audit_log         who changed what, when
+
+Every relationship refuses to load by itself: a query names what it needs.
+"""
+
+from __future__ import annotations
+
+from models.admission import Ticket
+from models.back_office import Alert, AuditLog, IdempotencyKey, MpesaAccess, MpesaLine
+from models.catalogue import BETWEEN_WORDS, Event, TicketType
+from models.community import Review
+from models.orders import Order, OrderItem
+from models.payments import Claim, MpesaMessage, MpesaRequest, Payment, Refund
+from models.people import User
+from models.states import (
+    EVENT_MOVES,
+    OPEN_PAYMENTS,
+    ORDER_MOVES,
+    PAYMENT_MOVES,
+    REFUND_MOVES,
+    AccountStatus,
+    ClaimStatus,
+    EventStatus,
+    ForbiddenMove,
+    MessageChannel,
+    OrderStatus,
+    PaymentMethod,
+    PaymentStatus,
+    RefundMethod,
+    RefundStatus,
+    RequestKind,
+    RequestStatus,
+    Role,
+    TicketStatus,
+)
+
+__all__ = [
+    "BETWEEN_WORDS",
+    "EVENT_MOVES",
+    "OPEN_PAYMENTS",
+    "ORDER_MOVES",
+    "PAYMENT_MOVES",
+    "REFUND_MOVES",
+    "AccountStatus",
+    "Alert",
+    "AuditLog",
+    "Claim",
+    "ClaimStatus",
+    "Event",
+    "EventStatus",
+    "ForbiddenMove",
+    "IdempotencyKey",
+    "MessageChannel",
+    "MpesaAccess",
+    "MpesaLine",
+    "MpesaMessage",
+    "MpesaRequest",
+    "Order",
+    "OrderItem",
+    "OrderStatus",
+    "Payment",
+    "PaymentMethod",
+    "PaymentStatus",
+    "Refund",
+    "RefundMethod",
+    "RefundStatus",
+    "RequestKind",
+    "RequestStatus",
+    "Review",
+    "Role",
+    "Ticket",
+    "TicketStatus",
+    "TicketType",
+    "User",
+]

@@ -1,0 +1,51 @@
+"""Admission: what lets a person in."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from models.catalogue import TicketType
+from models.columns import one_of
+from models.orders import Order
+from models.states import TicketStatus
+from utils import clock
+from utils.database import Model
+
+
+class Ticket(Model):
+    """What one person holds. Made by `services.admission` in the transaction that pays its order."""
+
+    __tablename__ = "tickets"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    order_id: Mapped[int] = mapped_column(ForeignKey("orders.id"))
+    ticket_type_id: Mapped[int] = mapped_column(ForeignKey("ticket_types.id"))
+
+    #: Sixty random bits in Crockford's base32, typed as `XXXX-XXXX-XXXX`.
+    code: Mapped[str] = mapped_column(unique=True)
+    #: What was paid for it.
+    price_kes: Mapped[int]
+    first_name: Mapped[str]
+    last_name: Mapped[str]
+    email: Mapped[str]
+    phone: Mapped[str]
+
+    status: Mapped[TicketStatus] = mapped_column(one_of(TicketStatus), default=TicketStatus.VALID)
+    issued_at: Mapped[datetime] = mapped_column(default=clock.now)
+    checked_in_at: Mapped[datetime | None]
+    voided_at: Mapped[datetime | None]
+    #: The refund that carries its price back.
+    refund_id: Mapped[int | None] = mapped_column(ForeignKey("refunds.id"))
+
+    order: Mapped[Order] = relationship(lazy="raise")
+    ticket_type: Mapped[TicketType] = relationship(lazy="raise")
+
+    __table_args__ = (
+        CheckConstraint("(status = 'void') = (voided_at IS NOT NULL)", name="void_since_a_moment"),
+        Index(None, "order_id"),
+        Index(None, "ticket_type_id"),
+        Index(None, "refund_id"),
+    )

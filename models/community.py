@@ -1,0 +1,33 @@
+"""Community: what attendees say."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import CheckConstraint, ForeignKey, Index, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from models.people import User
+from utils import clock
+from utils.database import Model
+
+
+class Review(Model):
+    """What somebody who held a ticket says of the event."""
+
+    __tablename__ = "reviews"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    event_id: Mapped[int] = mapped_column(ForeignKey("events.id", ondelete="CASCADE"))
+    attendee_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
+    rating: Mapped[int]
+    comment: Mapped[str | None]
+    created_at: Mapped[datetime] = mapped_column(default=clock.now)
+
+    attendee: Mapped[User] = relationship(lazy="raise")
+
+    __table_args__ = (
+        CheckConstraint("rating >= 1 AND rating <= 5", name="rating_one_to_five"),
+        UniqueConstraint("event_id", "attendee_id", name="one_review_per_attendee"),
+        Index(None, "attendee_id"),
+    )

@@ -1,0 +1,40 @@
+"""People: who has a login."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import CheckConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from models.columns import one_of
+from models.states import AccountStatus, Role
+from utils import clock
+from utils.database import Model
+
+
+class User(Model):
+    """A person with a login. Written by sign-up, the owner and admins."""
+
+    __tablename__ = "users"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    first_name: Mapped[str]
+    last_name: Mapped[str]
+    #: Always lower case, so that unique means unique.
+    email: Mapped[str] = mapped_column(unique=True)
+    #: `2547XXXXXXXX` or `2541XXXXXXXX`.
+    phone: Mapped[str] = mapped_column(unique=True)
+    password_hash: Mapped[str]
+    role: Mapped[Role] = mapped_column(one_of(Role), default=Role.ATTENDEE)
+    status: Mapped[AccountStatus] = mapped_column(one_of(AccountStatus), default=AccountStatus.ACTIVE)
+    created_at: Mapped[datetime] = mapped_column(default=clock.now)
+
+    __table_args__ = (
+        CheckConstraint("email = lower(email)", name="email_in_lower_case"),
+        CheckConstraint("phone ~ '^254[17][0-9]{8}$'", name="phone_is_kenyan"),
+    )
+
+    @property
+    def is_admin(self) -> bool:
+        return self.role is Role.ADMIN
