@@ -57,117 +57,48 @@ def _is_c2b_url(text: str) -> bool:
     return is_loopback_url(text) and not re.search("m-?pesa|safaricom|exec?|cmd|sql|query", text, re.IGNORECASE)
 
 
-def _or_none(rule: Rule) -> Rule:
-    return lambda text: text == "" or rule(text)
-
-
-_SHORTCODE = _matches(r"[0-9]{5,7}")
-_PHONE = _matches(r"254[17][0-9]{8}")
-_AMOUNT = _matches(r"0*[1-9][0-9]{0,8}")
-_TEXT = _matches(r"\S{1,1000}")
-_REMARKS = _matches(r".{2,100}")
-_COMMENT = _matches(r".{0,100}")
-_ANYTHING = _matches(r"(?s).*")
 PULL_TIME = "%Y-%m-%d %H:%M:%S"
-
-#: By API: the rules of its fields. Those that start with "?" may be left out.
-FIELDS: dict[str, dict[str, Rule]] = {
-    "push": {
-        "BusinessShortCode": _SHORTCODE,
-        "Timestamp": _is_stamp,
-        # The sandbox's shortcode is a paybill, which CustomerBuyGoodsOnline does not fit.
-        "TransactionType": _matches("CustomerPayBillOnline"),
-        "Amount": _AMOUNT,
-        "PartyA": _PHONE,
-        "PartyB": _SHORTCODE,
-        "PhoneNumber": _PHONE,
-        "CallBackURL": is_loopback_url,
-        "AccountReference": _matches(r"[A-Za-z0-9]{1,12}"),
-        "?TransactionDesc": _matches(r".{1,13}"),
-        "?Password": _ANYTHING,
-    },
-    "query": {
-        "BusinessShortCode": _SHORTCODE,
-        "Timestamp": _is_stamp,
-        "CheckoutRequestID": _matches(r"\S{1,100}"),
-        "?Password": _ANYTHING,
-    },
-    "b2c": {
-        "?OriginatorConversationID": _matches(r"\S{1,100}"),
-        "InitiatorName": _TEXT,
-        "SecurityCredential": _TEXT,
-        "CommandID": _matches("BusinessPayment|SalaryPayment|PromotionPayment"),
-        "Amount": _AMOUNT,
-        "PartyA": _SHORTCODE,
-        "PartyB": _PHONE,
-        "Remarks": _REMARKS,
-        "QueueTimeOutURL": is_loopback_url,
-        "ResultURL": is_loopback_url,
-        # Their spelling, here and below.
-        "?Occassion": _COMMENT,
-    },
-    "reversal": {
-        "Initiator": _TEXT,
-        "SecurityCredential": _TEXT,
-        "CommandID": _matches("TransactionReversal"),
-        "TransactionID": _TEXT,
-        "Amount": _AMOUNT,
-        "ReceiverParty": _SHORTCODE,
-        "RecieverIdentifierType": _matches("11"),
-        "ResultURL": is_loopback_url,
-        "QueueTimeOutURL": is_loopback_url,
-        "Remarks": _REMARKS,
-        "?Occasion": _COMMENT,
-    },
-    "status": {
-        "Initiator": _TEXT,
-        "SecurityCredential": _TEXT,
-        "CommandID": _matches("TransactionStatusQuery"),
-        "?TransactionID": _or_none(_TEXT),
-        "?OriginalConversationID": _or_none(_TEXT),
-        "?OriginatorConversationID": _or_none(_TEXT),
-        "PartyA": _SHORTCODE,
-        "IdentifierType": _matches("4"),
-        "ResultURL": is_loopback_url,
-        "QueueTimeOutURL": is_loopback_url,
-        "Remarks": _REMARKS,
-        "?Occasion": _COMMENT,
-    },
-    "balance": {
-        "Initiator": _TEXT,
-        "SecurityCredential": _TEXT,
-        "CommandID": _matches("AccountBalance"),
-        "PartyA": _SHORTCODE,
-        "IdentifierType": _matches("4"),
-        "Remarks": _REMARKS,
-        "QueueTimeOutURL": is_loopback_url,
-        "ResultURL": is_loopback_url,
-    },
-    "c2b register": {
-        "ShortCode": _SHORTCODE,
-        "ResponseType": _matches("Completed|Cancelled"),
-        "ConfirmationURL": _is_c2b_url,
-        "?ValidationURL": _or_none(_is_c2b_url),
-    },
-    "c2b simulate": {
-        "ShortCode": _SHORTCODE,
-        "CommandID": _matches("CustomerPayBillOnline"),
-        "Amount": _AMOUNT,
-        "Msisdn": _PHONE,
-        "BillRefNumber": _matches(r".{1,20}"),
-    },
-    "pull register": {
-        "ShortCode": _SHORTCODE,
-        "RequestType": _matches("(?i)pull"),
-        "NominatedNumber": _matches(r"(254|0)[17][0-9]{8}"),
-        "CallBackURL": is_loopback_url,
-    },
-    "pull": {
-        "ShortCode": _SHORTCODE,
-        "StartDate": _is_calendar_time,
-        "EndDate": _is_calendar_time,
-        "OffSetValue": _matches(r"[0-9]{1,9}"),
-    },
+RULES: dict[str, Rule] = {
+    "shortcode": _matches(r"[0-9]{5,7}"),
+    "phone": _matches(r"254[17][0-9]{8}"),
+    "amount": _matches(r"0*[1-9][0-9]{0,8}"),
+    "url": is_loopback_url,
+    "c2b-url": _is_c2b_url,
+    "stamp": _is_stamp,
+    "time": _is_calendar_time,
+    "offset": _matches(r"[0-9]{1,9}"),
+    "word": _matches(r"\S{1,1000}"),
+    "reference": _matches(r"[A-Za-z0-9]{1,12}"),
+    "typed-reference": _matches(r".{1,20}"),
+    "description": _matches(r".{1,13}"),
+    "remarks": _matches(r".{2,100}"),
+    "comment": _matches(r".{0,100}"),
+    "anything": _matches(r"(?s).*"),
+}
+_RESULT = "ResultURL=url QueueTimeOutURL=url Remarks=remarks"
+_INITIATOR = "Initiator=word SecurityCredential=word"
+#: By API: its fields in the order they are looked at, each with a rule of RULES or the values it may have.
+#: Those with a question mark may be left out, or be empty. The spelling is Safaricom's.
+FIELDS = {
+    # The sandbox's shortcode is a paybill, which CustomerBuyGoodsOnline does not fit.
+    "push": "BusinessShortCode=shortcode Timestamp=stamp TransactionType=CustomerPayBillOnline Amount=amount"
+    " PartyA=phone PartyB=shortcode PhoneNumber=phone CallBackURL=url AccountReference=reference"
+    " TransactionDesc?=description Password?=anything",
+    "query": "BusinessShortCode=shortcode Timestamp=stamp CheckoutRequestID=word Password?=anything",
+    "b2c": "OriginatorConversationID?=word InitiatorName=word SecurityCredential=word"
+    " CommandID=BusinessPayment|SalaryPayment|PromotionPayment Amount=amount PartyA=shortcode PartyB=phone"
+    f" {_RESULT} Occassion?=comment",
+    "reversal": f"{_INITIATOR} CommandID=TransactionReversal TransactionID=word Amount=amount ReceiverParty=shortcode"
+    f" RecieverIdentifierType=11 {_RESULT} Occasion?=comment",
+    "status": f"{_INITIATOR} CommandID=TransactionStatusQuery TransactionID?=word OriginalConversationID?=word"
+    f" OriginatorConversationID?=word PartyA=shortcode IdentifierType=4 {_RESULT} Occasion?=comment",
+    "balance": f"{_INITIATOR} CommandID=AccountBalance PartyA=shortcode IdentifierType=4 {_RESULT}",
+    "c2b register": "ShortCode=shortcode ResponseType=Completed|Cancelled ConfirmationURL=c2b-url"
+    " ValidationURL?=c2b-url",
+    "c2b simulate": "ShortCode=shortcode CommandID=CustomerPayBillOnline Amount=amount Msisdn=phone"
+    " BillRefNumber=typed-reference",
+    "pull register": "ShortCode=shortcode RequestType=Pull|PULL NominatedNumber=word CallBackURL=url",
+    "pull": "ShortCode=shortcode StartDate=time EndDate=time OffSetValue=offset",
 }
 #: Where the shop's own shortcode is named, and what is said when it is another's.
 _OWN = ("PartyA", "ReceiverParty", "ShortCode")
@@ -178,12 +109,13 @@ _ABOUT = ("TransactionID", "OriginalConversationID", "OriginatorConversationID")
 def check_fields(given: Json, api: str) -> dict[str, str]:
     """The named fields, as text: Daraja takes numbers and strings alike. Raises Refusal."""
     fields = {}
-    for entry, rule in FIELDS[api].items():
-        name = entry.removeprefix("?")
+    for entry in FIELDS[api].split():
+        marked, _, rule = entry.partition("=")
+        name = marked.removesuffix("?")
         fields[name] = _text(given.get(name))
-        is_left_out = name != entry and given.get(name) is None
-        if not is_left_out and not rule(fields[name]):
-            raise invalid(name)
+        is_left_out = name != marked and given.get(name) in (None, "")
+        if not is_left_out and not RULES.get(rule, _matches(rule))(fields[name]):
+            raise invalid(name, api)
     if api == "status" and not any(fields[name] for name in _ABOUT):
         raise invalid("TransactionID")
     return fields
@@ -193,7 +125,7 @@ def check_shop(fields: dict[str, str], api: str, settings: Settings) -> None:
     """Raises Refusal for somebody else's shortcode."""
     for name in _OWN:
         if api not in ("push", "query") and fields.get(name, settings.MPESA_SHORTCODE) != settings.MPESA_SHORTCODE:
-            raise invalid(name)
+            raise invalid(name, api)
 
 
 def pull_moment(text: str) -> datetime:
@@ -216,8 +148,8 @@ def check_stamp(fields: dict[str, str], now: datetime) -> None:
         raise invalid("Timestamp")
 
 
-def invalid(field: str) -> Refusal:
-    return Refusal(400, "400.002.02", f"Bad Request - Invalid {field}")
+def invalid(field: str, api: str = "") -> Refusal:
+    return Refusal(400, "400.001" if api.startswith("pull") else "400.002.02", f"Bad Request - Invalid {field}")
 
 
 def _moment(stamp: str) -> datetime:

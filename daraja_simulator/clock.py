@@ -65,6 +65,12 @@ class Agenda:
         assert self._store is not None
         self._store.insert("agenda", due=moment.timestamp(), action=action, details=json.dumps(details))
 
+    def planned(self) -> int:
+        """How many things are to be done yet."""
+        assert self._store is not None
+        found = self._store.row("SELECT count(*) AS count FROM agenda")
+        return int(found["count"]) if found else 0
+
     def look(self) -> None:
         """Something may have become due."""
         with self._changed:

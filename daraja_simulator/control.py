@@ -31,8 +31,9 @@ def answer_mistake(mistake: Mistake) -> tuple[Json, int]:
 
 @control.get("/state")
 def show_state() -> Json:
-    """Every prompt since the last reset, oldest first."""
-    return {"profile": world.chance.profile, "prompts": [_describe(prompt) for prompt in world.network.prompts()]}
+    """Every prompt since the last reset, oldest first, and how much is still to happen."""
+    prompts = [_describe(prompt) for prompt in world.network.prompts()]
+    return {"profile": world.chance.profile, "planned": world.agenda.planned(), "prompts": prompts}
 
 
 @control.get("/ledger")
@@ -192,18 +193,5 @@ def _phone(given: Json) -> str:
 
 
 def _describe(prompt: Prompt) -> Json:
-    return {
-        "phone": prompt.phone,
-        "amount": prompt.amount,
-        "reference": prompt.reference,
-        "description": prompt.description,
-        "checkout_request_id": prompt.checkout_request_id,
-        "merchant_request_id": prompt.merchant_request_id,
-        "callback_url": prompt.callback_url,
-        "scenario": prompt.scenario.title,
-        "row": prompt.row,
-        "status": prompt.status,
-        "result_code": prompt.result,
-        "receipt": prompt.receipt,
-        "pushed_at": prompt.pushed_at.isoformat(),
-    }
+    described = prompt.dump() | {"scenario": prompt.scenario.title, "status": prompt.status}
+    return described | {"result_code": described.pop("result")}

@@ -27,12 +27,7 @@ REASONS = {
     "b2c": "Business Payment to Customer via API",
     "reversal": "Organization Reversal via API",
 }
-QUEUES = {
-    "b2c": "b2cresults",
-    "reversal": "reversalresults",
-    "status": "transactionstatusresults",
-    "balance": "abresults",
-}
+QUEUES = {"b2c": "b2cresults", "reversal": "reversalresults", "balance": "abresults"}
 #: Key and Value; None is an item without a Value.
 Parameters = Sequence[tuple[str, Any]]
 
@@ -40,7 +35,7 @@ Parameters = Sequence[tuple[str, Any]]
 @dataclass(frozen=True)
 class Result:
     code: int | str = sc.PAID
-    #: Of the transaction it made, or looked up.
+    #: Of the transaction it made.
     receipt: str | None = None
     parameters: Parameters = ()
 
@@ -60,27 +55,22 @@ class Errands:
     def take(self, kind: str, path: str, fields: dict[str, str], *, is_authorised: bool) -> Json:
         """Note it down and say so. Raises Refusal for a B2C whose id was used before."""
         now = self._clock.now()
-        originator = fields.get("OriginatorConversationID", "") if kind == "b2c" else ""
-        ids = {
-            "OriginatorConversationID": originator or request_id(),
-            "ConversationID": conversation_id(now),
-        }
+        originator = (fields.get("OriginatorConversationID") if kind == "b2c" else "") or request_id()
+        conversation = conversation_id(now)
         with self._store.transaction():
             query = "SELECT 1 FROM requests WHERE originator_conversation_id = ?"
-            if self._store.row(query, ids["OriginatorConversationID"]):
+            if self._store.row(query, originator):
                 raise Refusal(500, "500.002.1001", "Duplicate OriginatorConversationID.")
-            self._store.insert(
-                "requests",
-                conversation_id=ids["ConversationID"],
-                originator_conversation_id=ids["OriginatorConversationID"],
-                kind=kind,
-                path=path,
-                fields=json.dumps(fields),
-                is_authorised=is_authorised,
-                at=now.isoformat(),
-            )
-            self._agenda.at(self._clock.after(WORK_SECONDS), "carry out", conversation_id=ids["ConversationID"])
-        return ids | {"ResponseCode": "0", "ResponseDescription": "Accept the service request successfully."}
+            note = {"kind": kind, "path": path, "fields": json.dumps(fields), "is_authorised": is_authorised}
+            own = {"originator_conversation_id": originator, "conversation_id": conversation, "at": now.isoformat()}
+            self._store.insert("requests", **note, **own)
+            self._agenda.at(self._clock.after(WORK_SECONDS), "carry out", conversation_id=conversation)
+        return {
+            "OriginatorConversationID": originator,
+            "ConversationID": conversation,
+            "ResponseCode": "0",
+            "ResponseDescription": "Accept the service request successfully.",
+        }
 
     def reverse_by_itself(self, receipt: str) -> str | None:
         """As Safaricom does when a customer complains: nobody is told. The reversal's receipt, if it was possible."""
@@ -178,11 +168,9 @@ class Errands:
                 " AND kind IN ('b2c', 'reversal')",
                 asked_for,
             )
-            if request is not None and request["result"] is None:
-                return Result(parameters=(("TransactionStatus", "Authorized"), *_named(request)))
             receipt = (request or {}).get("receipt") or ""
         found = self._bank.transaction(receipt)
-        return Result(sc.UNKNOWN_RECEIPT) if found is None else Result(sc.PAID, receipt, self._status(found))
+        return Result(sc.UNKNOWN_RECEIPT) if found is None else Result(parameters=self._status(found))
 
     def _status(self, found: Row) -> Parameters:
         at = _stamp(datetime.fromisoformat(found["at"]))
@@ -197,7 +185,7 @@ class Errands:
             ("OriginatorConversationID", found["originator_conversation_id"]),
             ("InitiatedTime", at),
             ("DebitAccountType", "MMF Account For Customer" if is_incoming else "Utility Account"),
-            ("DebitPartyCharges", None),
+            ("DebitPartyCharges", "Fee For B2C Payment|KES|0.00" if found["kind"] == "b2c" else None),
             ("TransactionReason", None),
             ("ReasonType", REASONS[found["kind"]]),
             ("TransactionStatus", "Reversed" if is_reversed else "Completed"),
@@ -223,8 +211,9 @@ class Errands:
                 {"Key": key} if value is None else {"Key": key, "Value": value} for key, value in result.parameters
             ]
             told["ResultParameters"] = {"ResultParameter": items}
-        queue = f"https://internalapi.safaricom.co.ke/mpesa/{QUEUES[request['kind']]}/v1/submit"
-        told["ReferenceData"] = {"ReferenceItem": {"Key": "QueueTimeoutURL", "Value": queue}}
+        queue = f"https://internalapi.safaricom.co.ke/mpesa/{QUEUES.get(request['kind'])}/v1/submit"
+        reference = {"Key": "QueueTimeoutURL", "Value": queue} if request["kind"] in QUEUES else {"Key": "Occasion"}
+        told["ReferenceData"] = {"ReferenceItem": reference}
         return {"Result": told}
 
     def _timeout(self, request: Row) -> Json:
@@ -244,13 +233,6 @@ class Errands:
 
 def _ids(request: Row) -> dict[str, str]:
     return {name: request[name] for name in ("originator_conversation_id", "conversation_id")}
-
-
-def _named(request: Row) -> Parameters:
-    return (
-        ("OriginatorConversationID", request["originator_conversation_id"]),
-        ("ConversationID", request["conversation_id"]),
-    )
 
 
 def _stamp(moment: datetime) -> int:

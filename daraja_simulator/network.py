@@ -228,12 +228,14 @@ class Network:
         prompt, now = self._find(checkout_request_id), self._clock.now()
         if prompt is None or prompt.is_answered:
             return
-        if now >= prompt.pushed_at + self._clock.scaled(PATIENCE_SECONDS):
-            self._end(prompt, Outcome(sc.NO_ANSWER))
-        elif not self._is_watched(prompt.phone):
+        is_watched = self._is_watched(prompt.phone)
+        if is_watched and now < prompt.pushed_at + self._clock.scaled(PATIENCE_SECONDS):
+            self._agenda.at(self._clock.after(1), "look", checkout_request_id=checkout_request_id)
+        elif not is_watched and 0 < self._settings.SIM_AUTO_PAY_SECONDS < PATIENCE_SECONDS:
+            # However late it is: this machine may be slow, or the process was dead for a while.
             self._end(prompt, Outcome(sc.PAID))
         else:
-            self._agenda.at(self._clock.after(1), "look", checkout_request_id=checkout_request_id)
+            self._end(prompt, Outcome(sc.NO_ANSWER))
 
     def _end(self, prompt: Prompt, outcome: Outcome) -> None:
         """Give a prompt its result, move the money, and tell the merchant; all of it in the caller's transaction."""

@@ -17,7 +17,7 @@ class Settings:
     #: 0 takes any free port.
     SIMULATOR_PORT: int = 5001
     #: Every delay is divided by it.
-    SIM_SPEED: float = 1
+    SIM_SPEED: float = 1.0
     #: The SQLite file with everything that must outlive the process; empty is a temporary one.
     SIM_LEDGER: str = ""
     #: Where certificate.cer and certificate.key are, or are made.
@@ -25,7 +25,7 @@ class Settings:
     #: What a phone never seen before has in its wallet.
     SIM_WALLET_KES: int = 500_000
     #: An ordinary phone nobody watches pays after so long; 0, or empty, never does.
-    SIM_AUTO_PAY_SECONDS: float = 5
+    SIM_AUTO_PAY_SECONDS: float = 5.0
     SIM_TOKEN_SECONDS: int = 3599
     #: 1: a new access token ends the one before, as the portal says.
     SIM_SINGLE_TOKEN: int = 1

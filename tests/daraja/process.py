@@ -201,7 +201,7 @@ class Simulator:
         body = self.credentials() | {"CheckoutRequestID": checkout_request_id} | changes
         return self.post("/mpesa/stkpushquery/v1/query", json=body)
 
-    def b2c(self, phone: str, url: str, **changes: Any) -> requests.Response:
+    def b2c(self, phone: str, url: str, *, timeout: float = 10, **changes: Any) -> requests.Response:
         body = {
             "OriginatorConversationID": str(uuid4()),
             "InitiatorName": INITIATOR,
@@ -215,7 +215,7 @@ class Simulator:
             "ResultURL": f"{url}/result",
             "Occassion": "Refund",
         }
-        return self.post("/mpesa/b2c/v3/paymentrequest", json=body | changes)
+        return self.post("/mpesa/b2c/v3/paymentrequest", json=body | changes, timeout=timeout)
 
     def reversal(self, receipt: str, url: str, **changes: Any) -> requests.Response:
         body = self._errand("TransactionReversal", url) | {

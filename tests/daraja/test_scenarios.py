@@ -14,11 +14,9 @@ import requests
 
 from tests.waiting import wait_until
 
-from .process import (
-    Simulator,
-)
+from .process import Simulator, start_simulator
 from .receiver import Received, Receiver
-from .test_simulator import shape
+from .shapes import shape
 
 
 def phone(row: str) -> str:
@@ -63,7 +61,11 @@ def test_000_pays_and_the_callback_is_as_in_production(
 
 @pytest.mark.parametrize(
     ("row", "code", "seconds"),
-    [("001", 1032, 8), ("002", 2001, 5), ("003", 1, 5), ("004", 1037, 26), ("005", 1019, 5), ("015", 7777, 5)],
+    [
+        *(("001", 1032, 8), ("002", 2001, 5), ("003", 1, 5), ("004", 1037, 26), ("005", 1019, 5), ("007", 1001, 5)),
+        *(("008", 1025, 5), ("009", 9999, 5), ("010", 17, 5), ("011", 4, 5), ("012", 26, 5), ("013", 8006, 5)),
+        *(("014", 2028, 5), ("015", 7777, 5)),
+    ],
 )
 def test_a_failing_number_fails_with_its_code_at_its_time(
     slow: Simulator, merchant: Receiver, golden: Callable[[str], Any], row: str, code: int, seconds: int
@@ -134,10 +136,139 @@ def test_026_pays_while_queries_say_it_did_not(fast: Simulator, merchant: Receiv
     assert fast.query(checkout_id).json()["ResultCode"] == "1037"
 
 
-def test_040_is_an_error_and_no_prompt(fast: Simulator, merchant: Receiver) -> None:
-    answer = fast.push(phone("040"), merchant.url)
-    assert (answer.status_code, answer.json()["errorCode"]) == (500, "500.003.1001")
+def test_024_is_asked_about_in_vain_twenty_times(fast: Simulator, merchant: Receiver) -> None:
+    checkout_id = push(fast, merchant, "024")
+    wait_until(lambda: fast.prompt(checkout_id)["status"] == "paid")
+    for _ in range(20):
+        answer = fast.query(checkout_id)
+        assert (answer.status_code, answer.json()["errorCode"]) == (500, "500.001.1001")
+    assert fast.query(checkout_id).json()["ResultCode"] == "0"
+    assert merchant.received == []
+
+
+def test_027_does_not_answer_and_then_pays(fast: Simulator, merchant: Receiver) -> None:
+    checkout_id = push(fast, merchant, "027")
+    assert [one.result["ResultCode"] for one in callbacks(merchant, 2)] == [1037, 0]
+    assert fast.query(checkout_id).json()["ResultCode"] == "0"
+    assert len(fast.ledger()) == 1
+
+
+def test_028_names_another_amount_than_was_paid(fast: Simulator, merchant: Receiver) -> None:
+    push(fast, merchant, "028")
+    assert metadata(callbacks(merchant)[0])["Amount"] == 1501.0
+    assert fast.shop_balance() == 1500
+
+
+def test_029_names_another_prompt_and_does_not_pay(fast: Simulator, merchant: Receiver) -> None:
+    checkout_id = push(fast, merchant, "029")
+    [callback] = callbacks(merchant)
+    assert callback.result["ResultCode"] == 0
+    assert callback.result["CheckoutRequestID"] != checkout_id
+    wait_until(lambda: fast.prompt(checkout_id)["status"] == "failed")
+    assert fast.query(checkout_id).json()["ResultCode"] == "1037"
+    assert (fast.ledger(), len(merchant.received)) == ([], 1)
+
+
+def test_030_masks_the_phone(fast: Simulator, merchant: Receiver) -> None:
+    push(fast, merchant, "030")
+    assert metadata(callbacks(merchant)[0])["PhoneNumber"] == "2547 ***** 030"
+
+
+def test_031_lacks_the_amount_and_order(fast: Simulator, merchant: Receiver) -> None:
+    push(fast, merchant, "031")
+    items = callbacks(merchant)[0].result["CallbackMetadata"]["Item"]
+    names = [item["Name"] for item in items]
+    assert names == ["PhoneNumber", "TransactionDate", "Balance", "MpesaReceiptNumber"]
+    assert "Value" not in items[2]
+
+
+def test_032_is_no_json(fast: Simulator, merchant: Receiver) -> None:
+    checkout_id = push(fast, merchant, "032")
+    body = callbacks(merchant)[0].body
+    assert isinstance(body, str)
+    assert checkout_id in body
+    assert fast.prompt(checkout_id)["status"] == "paid"
+
+
+def test_033_is_confirmed_to_the_paybill_as_well(fast: Simulator, merchant: Receiver) -> None:
+    fast.register_c2b(merchant.url)
+    push(fast, merchant, "033")
+    callbacks(merchant, 2)
+    [confirmation] = merchant.at("confirmation")
+    [paid] = fast.ledger()
+    assert (confirmation["TransID"], confirmation["BillRefNumber"]) == (paid["receipt"], "ABC123")
+
+
+@pytest.mark.parametrize(
+    ("row", "status", "code"),
+    [
+        ("006", 500, "500.001.1001"),
+        ("040", 500, "500.003.1001"),
+        ("042", 429, None),
+        ("043", 403, None),
+        ("046", 200, None),
+        ("049", 401, "401.003.01"),
+    ],
+)
+def test_some_numbers_are_refused_and_get_no_prompt(
+    fast: Simulator, merchant: Receiver, row: str, status: int, code: str | None
+) -> None:
+    answer = fast.push(phone(row), merchant.url)
+    assert answer.status_code == status
+    if code is not None:
+        assert answer.json()["errorCode"] == code
     assert fast.prompts() == []
+
+
+def test_what_is_refused_without_an_envelope(fast: Simulator, merchant: Receiver) -> None:
+    throttled, blocked, soft = (fast.push(phone(row), merchant.url) for row in ("042", "043", "046"))
+    assert int(throttled.headers["Retry-After"]) > 0
+    assert blocked.headers["Content-Type"].startswith("text/html")
+    assert soft.json()["ResponseCode"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("row", "status", "code", "times"), [("041", 500, "500.003.02", 2), ("048", 404, "404.001.03", 1)]
+)
+def test_some_numbers_are_refused_a_few_times(
+    fast: Simulator, merchant: Receiver, row: str, status: int, code: str, times: int
+) -> None:
+    for _ in range(times):
+        answer = fast.push(phone(row), merchant.url)
+        assert (answer.status_code, answer.json()["errorCode"]) == (status, code)
+    push(fast, merchant, row)
+    assert callbacks(merchant)[0].result["ResultCode"] == 0
+
+
+def test_045_breaks_off_and_is_paid_all_the_same(fast: Simulator, merchant: Receiver) -> None:
+    with pytest.raises(requests.ConnectionError, match="reset by peer"):
+        fast.push(phone("045"), merchant.url)
+    assert callbacks(merchant)[0].result["ResultCode"] == 0
+
+
+def test_047_is_answered_with_a_page_and_paid_all_the_same(fast: Simulator, merchant: Receiver) -> None:
+    answer = fast.push(phone("047"), merchant.url)
+    assert (answer.status_code, answer.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+    assert callbacks(merchant)[0].result["ResultCode"] == 0
+
+
+def test_a_wallet_with_too_little_money_does_not_pay(fast: Simulator, merchant: Receiver) -> None:
+    rich = "254712345678"
+    for amount, code in ((250_000, 0), (250_000, 0), (1, 1)):
+        fast.push(rich, merchant.url, Amount=amount)
+        wait_until(lambda: fast.prompts()[-1]["status"] != "waiting")
+        assert fast.prompts()[-1]["result_code"] == code
+    assert (fast.wallets(), fast.shop_balance()) == ({rich: 0}, 500_000)
+
+
+def test_the_same_amount_within_two_minutes_is_refused_by_rule_17(merchant: Receiver) -> None:
+    with start_simulator(SIM_RULE_17=1, SIM_SPEED=1) as strict:
+        for amount, pause, code in ((100, 5, 0), (100, 5, 17), (200, 5, 0), (100, 120, 0)):
+            strict.advance(pause if pause > 100 else 0)
+            strict.push(phone("000"), merchant.url, Amount=amount)
+            strict.advance(6)
+            wait_until(lambda: strict.prompts()[-1]["status"] != "waiting")
+            assert strict.prompts()[-1]["result_code"] == code
 
 
 def test_044_never_answers_and_is_paid_all_the_same(fast: Simulator, merchant: Receiver) -> None:
@@ -185,6 +316,20 @@ def test_any_phone_can_follow_a_row_once(fast: Simulator, merchant: Receiver) ->
         assert fast.prompts()[-1]["result_code"] == code
 
 
+def test_a_script_can_name_a_reference_or_the_pushes_to_come(fast: Simulator, merchant: Receiver) -> None:
+    fast.script(reference="ABC123", row="002")
+    fast.script(following=2, row="001")
+    for code in (2001, 1032, 1032, 0):
+        fast.push("254712345678", merchant.url)
+        wait_until(lambda: fast.prompts()[-1]["status"] != "waiting")
+        assert fast.prompts()[-1]["result_code"] == code
+
+
+def test_a_script_lasts_until_the_push_is_accepted(fast: Simulator, merchant: Receiver) -> None:
+    fast.script("254712345678", "041")
+    assert [fast.push("254712345678", merchant.url).status_code for _ in range(3)] == [500, 500, 200]
+
+
 def test_two_payments_have_two_receipts(fast: Simulator, merchant: Receiver) -> None:
     for number in ("254712345678", "254112345678"):
         fast.push(number, merchant.url)
@@ -213,6 +358,15 @@ def test_a_reset_forgets_prompts_and_what_they_had_planned(slow: Simulator, merc
         ("script", {"phone": "12", "row": "001"}),
         ("script", {"phone": "0712345678", "row": "999"}),
         ("script", {}),
+        ("script", {"next": 0, "row": "001"}),
+        ("fault", {"path": "/oauth", "kind": "flood"}),
+        ("fault", {"path": "oauth", "kind": "500"}),
+        ("fault", {"path": "/oauth", "kind": "500", "count": 0}),
+        ("forge", {"url": "https://ticksy.co.ke/hooks", "body": {}}),
+        ("c2b/pay", {"phone": "12", "amount": 1, "reference": "X"}),
+        ("c2b/pay", {"phone": "0712345678", "amount": 0, "reference": "X"}),
+        ("reverse", {"receipt": "SKC82PACB8"}),
+        ("profile", {"name": "wild"}),
         ("answer/ws_CO_1", {"outcome": "pay"}),
         ("answer/ws_CO_1", {"outcome": "faint"}),
         ("answer/ws_CO_1", None),

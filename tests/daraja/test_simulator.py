@@ -19,20 +19,12 @@ from .process import (
     start_simulator,
 )
 from .receiver import Receiver
+from .shapes import shape
 
 #: Answered only after 18 seconds at fifty times the speed of life, so its prompt is open throughout a test.
 OPEN = "254700000020"
 PAYS = "254700000000"
 Golden = Callable[[str], Any]
-
-
-def shape(value: Any) -> Any:
-    """Its keys and types, all the way down; items of metadata by their names."""
-    if isinstance(value, dict):
-        return {key: shape(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return {one["Name"]: shape(one) for one in value}
-    return type(value)
 
 
 def assert_refused(answer: requests.Response, status: int, code: str, message: str, golden: Golden) -> None:
