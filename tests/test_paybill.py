@@ -68,7 +68,7 @@ def told(reference: object, amount: object = "500.00", receipt: str = "RKL51ZDR4
     return {
         "TransactionType": "Pay Bill",
         "TransID": receipt,
-        "TransTime": "20261124101500",
+        "TransTime": f"{clock.now().astimezone(clock.NAIROBI):%Y%m%d%H%M%S}",
         "TransAmount": amount,
         "BusinessShortCode": "174379",
         "BillRefNumber": reference,

@@ -19,7 +19,7 @@ from sqlalchemy.engine import make_url
 import tasks
 from config import Settings
 from models import Order, OrderStatus, TicketType, User
-from services import settlement
+from services import refunds, settlement
 from tests import live
 from tests.daraja.process import Simulator
 from tests.live import Live
@@ -290,6 +290,8 @@ def test_money_settled_while_its_event_is_cancelled_is_paid_and_owed_back_or_nev
             ]
         )
         wait_until(lambda: all(one.settled_at for one in make.messages()))
+        with make.app.app_context():
+            refunds.refund_cancelled_events()  # the worker's part
         assert make.status(placed.id) is OrderStatus.REFUND_DUE
 
 

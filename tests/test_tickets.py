@@ -146,7 +146,7 @@ def test_upcoming_is_soonest_first_and_past_latest_first(
     ids = []
     for days in (3, 1, 2):
         event = make.event(starts_at=clock.ahead(days=days))
-        make.paid_order(buyer, make.ticket_type(event))
+        make.paid_order(buyer, make.ticket_type(event, price=500 + days))
         ids.append(event.id)
     third, first, second = ids
     assert [event["id"] for event in client.get(UPCOMING, headers=as_buyer).json] == [first, second, third]
