@@ -16,7 +16,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -57,6 +57,16 @@ class EmbeddedPostgres:
         if self._process is not None:
             _stop(self._process)
 
+    def kill(self) -> None:
+        """Have it crash, with all its sessions: what was committed is there at the next start, and nothing else."""
+        if self._process is not None:
+            postmaster = psutil.Process(self._process.pid)
+            # Its children lead process groups of their own.
+            for process in (postmaster, *postmaster.children(recursive=True)):
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+            self._process.wait()
+
     def __enter__(self) -> EmbeddedPostgres:
         return self
 
@@ -65,24 +75,30 @@ class EmbeddedPostgres:
 
 
 def start(
-    data_dir: Path, *, database: str, options: Mapping[str, str] = {}, die_with_parent: bool = False
+    data_dir: Path,
+    *,
+    database: str,
+    port: int | None = None,
+    options: Mapping[str, str] = {},
+    die_with_parent: bool = False,
 ) -> EmbeddedPostgres:
     """The server of `data_dir`, which is made if need be, as is `database`. One already running is adopted.
 
-    `options` are settings of postgresql.conf; an adopted server keeps its own. With `die_with_parent` the
-    server shuts down when the calling thread ends, even by kill -9 (Linux only). Raises PostgresUnavailable.
+    It listens on `port`, or on a free one; `options` are settings of postgresql.conf; an adopted server keeps its own.
+    With `die_with_parent` the server shuts down when the calling thread ends, even by kill -9 (Linux only). Raises
+    PostgresUnavailable.
     """
     data_dir = data_dir.resolve()
     data_dir.parent.mkdir(parents=True, exist_ok=True)
     with _one_at_a_time(data_dir.with_name(data_dir.name + ".lock")):
         cluster = _Cluster(programs_for(data_dir))
         cluster.initialise()
-        process, port = None, cluster.running_port()
-        if port is None:
-            process, port = cluster.launch(options, signal.SIGINT if die_with_parent else None)
-        server = EmbeddedPostgres(cluster.url(port, database), port, process)
+        process, found = None, cluster.running_port()
+        if found is None:
+            process, found = cluster.launch(port, options, signal.SIGINT if die_with_parent else None)
+        server = EmbeddedPostgres(cluster.url(found, database), found, process)
         try:
-            cluster.create(database, port)
+            cluster.create(database, found)
         except BaseException:
             server.stop()
             raise
@@ -151,11 +167,11 @@ class _Cluster:
             return False
 
     def launch(
-        self, options: Mapping[str, str], end_with: signal.Signals | None
+        self, wanted: int | None, options: Mapping[str, str], end_with: signal.Signals | None
     ) -> tuple[subprocess.Popen[bytes], int]:
         give_up_at = time.monotonic() + _START_SECONDS
         while True:
-            port = _free_port()
+            port = wanted or _free_port()
             ours = {"port": port, "listen_addresses": "127.0.0.1", "unix_socket_directories": ""}
             settings = {**options, **ours}
             flags = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
