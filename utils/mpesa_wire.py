@@ -79,6 +79,7 @@ REFUSALS: dict[str, Refusal] = {
     "400.002.02": Refusal.FINAL,  # Bad Request - Invalid <field>
     "400.002.05": Refusal.FINAL,  # Invalid Request Payload
     "400.003.01": Refusal.TOKEN,  # Invalid Access Token
+    "401.001": Refusal.TOKEN,  # Invalid Access Token (portal, "Pull Transactions")
     "401.002.01": Refusal.TOKEN,  # Error Occurred - Invalid Access Token
     "401.003.01": Refusal.TOKEN,
     "400.008.01": Refusal.FINAL,  # Invalid authentication type
