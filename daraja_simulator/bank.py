@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from daraja_simulator.prompts import receipt_number
+from daraja_simulator.draws import Draws
 from daraja_simulator.settings import Settings
 from daraja_simulator.store import Row, Store
 
@@ -17,8 +17,8 @@ PULL_HOURS = 48
 class Bank:
     """Called inside a transaction, so that money moves together with what is noted about it."""
 
-    def __init__(self, settings: Settings, store: Store) -> None:
-        self._store, self._shop = store, settings.MPESA_SHORTCODE
+    def __init__(self, settings: Settings, store: Store, draws: Draws) -> None:
+        self._store, self._draws, self._shop = store, draws, settings.MPESA_SHORTCODE
         self._first_balance = settings.SIM_WALLET_KES
 
     def balance(self, account: str) -> int:
@@ -45,7 +45,7 @@ class Bank:
         for account, change in ((payer, -amount), (payee, amount)):
             balance = self.balance(account) + change
             self._store.run("INSERT OR REPLACE INTO wallets VALUES (?, ?)", account, balance)
-        receipt = details.pop("receipt", None) or receipt_number(at)
+        receipt = details.pop("receipt", None) or self._draws.receipt(at)
         values = {"receipt": receipt, "kind": kind, "phone": phone, "amount": amount, "at": at.isoformat()}
         self._store.insert("transactions", **values, **details)
         return receipt

@@ -6,11 +6,11 @@ row 026, whose STK query contradicts a payment, as Safaricom's sandbox has been 
 
 from __future__ import annotations
 
-import random
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TypeVar
 
+from daraja_simulator.draws import Draws
 from daraja_simulator.settings import Settings
 from daraja_simulator.store import Store
 from daraja_simulator.wire import LOSSES, REFUSALS
@@ -85,10 +85,8 @@ PROFILES = {
 
 
 class Chance:
-    """Draws are numbered, one series for each purpose, so the same requests in the same order meet the same fate."""
-
-    def __init__(self, settings: Settings, store: Store) -> None:
-        self._settings, self._store = settings, store
+    def __init__(self, settings: Settings, store: Store, draws: Draws) -> None:
+        self._settings, self._store, self.draws = settings, store, draws
 
     @property
     def profile(self) -> str:
@@ -127,8 +125,7 @@ class Chance:
     def _draw(self, purpose: str, rates: tuple[tuple[float, _Drawn], ...]) -> _Drawn | None:
         if not rates:
             return None
-        number = self._store.count(f"draw {purpose}")
-        at = random.Random(f"{self._settings.SIM_SEED} {purpose} {number}").uniform(0, 100)
+        at = self.draws.next(purpose).uniform(0, 100)
         for rate, what in rates:
             at -= rate
             if at < 0:

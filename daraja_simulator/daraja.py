@@ -9,7 +9,7 @@ from flask import Blueprint, Response, g, request
 
 from daraja_simulator import checks, credential, messages, wire
 from daraja_simulator.post import TIMEOUT_SECONDS
-from daraja_simulator.prompts import Prompt, request_id
+from daraja_simulator.prompts import Prompt
 from daraja_simulator.wire import Json, Refusal
 from daraja_simulator.world import world
 
@@ -76,8 +76,9 @@ def generate_token() -> Json | tuple[str, int]:
         return "", 400
     if request.args.get("grant_type") != "client_credentials":
         raise Refusal(400, "400.008.02", "Invalid grant type passed")
-    # A string, as on the older portal. The newer one shows a number.
-    return {"access_token": world.network.issue_token(), "expires_in": str(settings.SIM_TOKEN_SECONDS)}
+    seconds = settings.SIM_TOKEN_SECONDS
+    expires_in = seconds if settings.SIM_EXPIRES_IN == "number" else str(seconds)
+    return {"access_token": world.network.issue_token(), "expires_in": expires_in}
 
 
 @daraja.post(PUSH.paths[0])
@@ -120,7 +121,11 @@ def simulate_c2b() -> Json:
     fields = _read(SIMULATE)
     world.paybill.pay(fields["Msisdn"], int(fields["Amount"]), fields["BillRefNumber"])
     description = "Accept the service request successfully."
-    return {"OriginatorCoversationID": request_id(), "ResponseCode": "0", "ResponseDescription": description}
+    return {
+        "OriginatorCoversationID": world.draws.request_id(),
+        "ResponseCode": "0",
+        "ResponseDescription": description,
+    }
 
 
 @daraja.post(PULL_REGISTER.paths[0])

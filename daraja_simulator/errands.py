@@ -11,9 +11,10 @@ from typing import Any
 from daraja_simulator import scenarios as sc
 from daraja_simulator.bank import INCOMING, Bank
 from daraja_simulator.clock import Agenda
+from daraja_simulator.draws import Draws
 from daraja_simulator.network import MOST_KES
 from daraja_simulator.post import Post
-from daraja_simulator.prompts import CUSTOMER, MERCHANT, conversation_id, receipt_number, request_id
+from daraja_simulator.prompts import CUSTOMER, MERCHANT, receipt_number
 from daraja_simulator.settings import Settings
 from daraja_simulator.store import Row, Store
 from daraja_simulator.wire import Json, Refusal
@@ -41,8 +42,8 @@ class Result:
 
 
 class Errands:
-    def __init__(self, settings: Settings, store: Store, agenda: Agenda, bank: Bank, post: Post) -> None:
-        self._shop = settings.MPESA_SHORTCODE
+    def __init__(self, settings: Settings, store: Store, agenda: Agenda, draws: Draws, bank: Bank, post: Post) -> None:
+        self._shop, self._draws = settings.MPESA_SHORTCODE, draws
         self._store, self._agenda, self._clock, self._bank, self._post = store, agenda, agenda.clock, bank, post
         self._ways = {
             "b2c": self._pay_out,
@@ -55,9 +56,9 @@ class Errands:
     def take(self, kind: str, path: str, fields: dict[str, str], *, is_authorised: bool) -> Json:
         """Note it down and say so. Raises Refusal for a B2C whose id was used before."""
         now = self._clock.now()
-        originator = (fields.get("OriginatorConversationID") if kind == "b2c" else "") or request_id()
-        conversation = conversation_id(now)
         with self._store.transaction():
+            originator = (fields.get("OriginatorConversationID") if kind == "b2c" else "") or self._draws.request_id()
+            conversation = self._draws.conversation_id(now)
             query = "SELECT 1 FROM requests WHERE originator_conversation_id = ?"
             if self._store.row(query, originator):
                 raise Refusal(500, "500.002.1001", "Duplicate OriginatorConversationID.")

@@ -8,6 +8,7 @@ from typing import Any
 
 from daraja_simulator.prompts import Prompt, mask
 from daraja_simulator.scenarios import PAID, QUERY_RESULTS, RESULTS, UNPUBLISHED_RESULT
+from daraja_simulator.settings import IN_FLIGHT
 from daraja_simulator.wire import Json, Refusal
 
 
@@ -21,7 +22,7 @@ def acceptance(prompt: Prompt) -> Json:
     }
 
 
-def callback(prompt: Prompt, twist: str | None = None) -> Json | str:
+def callback(prompt: Prompt, twist: str | None, *, has_balance: bool) -> Json | str:
     """The posted result. Its ResultCode is a number; only a success has metadata."""
     assert prompt.result is not None
     assert prompt.ended_at is not None
@@ -35,8 +36,7 @@ def callback(prompt: Prompt, twist: str | None = None) -> Json | str:
         items: list[Json] = [
             {"Name": "Amount", "Value": float(prompt.amount)},
             {"Name": "MpesaReceiptNumber", "Value": prompt.receipt},
-            # Without a Value, as in production.
-            {"Name": "Balance"},
+            *([{"Name": "Balance"}] if has_balance else []),
             {"Name": "TransactionDate", "Value": int(f"{prompt.ended_at:%Y%m%d%H%M%S}")},
             {"Name": "PhoneNumber", "Value": int(prompt.phone)},
         ]
@@ -67,12 +67,13 @@ def query_answer(prompt: Prompt) -> Json:
     return _query(prompt, str(result), QUERY_RESULTS.get(result, UNPUBLISHED_RESULT))
 
 
-def query_in_flight(prompt: Prompt, turn: int) -> tuple[int, Json]:
-    """HTTP status and body while there is no result: the three shapes that have been seen, taking turns."""
-    shape = turn % 3
-    if shape == 1:
+def query_in_flight(prompt: Prompt, shape: str) -> tuple[int, Json]:
+    """HTTP status and body while there is no result, in one of IN_FLIGHT, or in each of them in turn (`rotate`)."""
+    if shape == "rotate":
+        shape = IN_FLIGHT[(prompt.queries - 1) % len(IN_FLIGHT)]
+    if shape == "4999":
         return 200, _query(prompt, "4999", "The transaction is still under processing")
-    if shape == 2:
+    if shape == "empty":
         return 200, {"errorCode": "500.001.1001", "errorMessage": ""}
     return 500, Refusal(500, "500.001.1001", "The transaction is being processed").body
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import string
 import threading
 import time
@@ -15,7 +16,7 @@ from daraja_simulator.chance import PUSH, Chance
 from daraja_simulator.clock import Agenda
 from daraja_simulator.paybill import Paybill
 from daraja_simulator.post import Post
-from daraja_simulator.prompts import Prompt, checkout_id, random_text, receipt_number, request_id
+from daraja_simulator.prompts import Prompt, checkout_id
 from daraja_simulator.scenarios import Outcome
 from daraja_simulator.settings import Settings
 from daraja_simulator.store import Store
@@ -50,7 +51,7 @@ class Network:
         self, settings: Settings, store: Store, agenda: Agenda, chance: Chance, bank: Bank, post: Post, paybill: Paybill
     ) -> None:
         self._settings, self._store, self._agenda, self._clock = settings, store, agenda, agenda.clock
-        self._chance, self._bank, self._post, self._paybill = chance, bank, post, paybill
+        self._chance, self._draws, self._bank, self._post, self._paybill = chance, chance.draws, bank, post, paybill
         self._token_lock = threading.Lock()
         #: Access tokens with their ends.
         self._tokens: dict[str, datetime] = {}
@@ -64,7 +65,7 @@ class Network:
         with self._token_lock:
             if self._settings.SIM_SINGLE_TOKEN:
                 self._tokens.clear()
-            token = random_text(string.ascii_letters + string.digits, 28)
+            token = "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(28))
             self._tokens[token] = self._clock.now() + timedelta(seconds=self._settings.SIM_TOKEN_SECONDS)
             return token
 
@@ -116,7 +117,7 @@ class Network:
             callback_url=fields["CallBackURL"],
             row=row,
             pushed_at=now,
-            merchant_request_id=request_id(),
+            merchant_request_id=self._draws.request_id(),
             checkout_request_id=checkout_id(now, phone),
         )
         self._store.insert("prompts", **prompt.dump())
@@ -178,7 +179,7 @@ class Network:
             raise refusal("silence")
         if prompt.result is not None:
             return 200, messages.query_answer(prompt)
-        return messages.query_in_flight(prompt, turn=prompt.queries)
+        return messages.query_in_flight(prompt, self._settings.SIM_QUERY_IN_FLIGHT)
 
     def answer(self, checkout_request_id: str, choice: str, pin: str | None = None) -> Prompt:
         """Do on the phone what a person would, one of ANSWERS; to pay with a PIN other than 1234 is `wrong_pin`.
@@ -241,7 +242,7 @@ class Network:
         """Give a prompt its result, move the money, and tell the merchant; all of it in the caller's transaction."""
         now = self._clock.now()
         if outcome.is_foreign:
-            told = replace(prompt, result=sc.PAID, ended_at=now, receipt=receipt_number(now))
+            told = replace(prompt, result=sc.PAID, ended_at=now, receipt=self._draws.receipt(now))
             told.checkout_request_id = checkout_id(now, STRANGER)
             self._tell(told, outcome)
             return
@@ -262,7 +263,7 @@ class Network:
             self._post.plan(
                 "callback",
                 prompt.callback_url,
-                messages.callback(prompt, outcome.twist),
+                messages.callback(prompt, outcome.twist, has_balance=bool(self._settings.SIM_CALLBACK_BALANCE)),
                 subject=prompt.checkout_request_id,
                 path=PUSH,
                 posts=outcome.posts,

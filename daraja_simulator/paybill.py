@@ -10,7 +10,7 @@ from daraja_simulator.bank import Bank
 from daraja_simulator.chance import CONFIRMATION, Chance
 from daraja_simulator.clock import Clock
 from daraja_simulator.post import Post
-from daraja_simulator.prompts import CUSTOMER, MERCHANT, mask, receipt_number, request_id
+from daraja_simulator.prompts import CUSTOMER, MERCHANT, mask
 from daraja_simulator.scenarios import NO_FUNDS, PAID, RESULTS
 from daraja_simulator.settings import Settings
 from daraja_simulator.store import Row, Store
@@ -23,7 +23,7 @@ VALIDATION_SECONDS = 8
 class Paybill:
     def __init__(self, settings: Settings, store: Store, clock: Clock, chance: Chance, bank: Bank, post: Post) -> None:
         self._settings, self._store, self._clock = settings, store, clock
-        self._chance, self._bank, self._post = chance, bank, post
+        self._chance, self._draws, self._bank, self._post = chance, chance.draws, bank, post
 
     # ── C2B ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -36,13 +36,17 @@ class Paybill:
         if is_taken:
             raise Refusal(500, "500.003.1001", "Urls are already registered.")
         # Their spelling.
-        return {"OriginatorCoversationID": request_id(), "ResponseCode": "0", "ResponseDescription": "Success"}
+        return {
+            "OriginatorCoversationID": self._draws.request_id(),
+            "ResponseCode": "0",
+            "ResponseDescription": "Success",
+        }
 
     def pay(self, phone: str, amount: int, reference: str) -> tuple[str | None, int | str]:
         """Pay by hand. The receipt, if money moved, and the code of the result: the merchant's where it said no."""
         with self._store.transaction():
             now, registered = self._clock.now(), self._store.fact("c2b")
-            receipt = receipt_number(now)
+            receipt = self._draws.receipt(now)
             payment = {
                 "receipt": receipt,
                 "phone": phone,
@@ -106,7 +110,7 @@ class Paybill:
             is_taken = self._store.fact("pull") is not None
             self._store.note("pull", fields)
         return {
-            "ResponseRefID": request_id(),
+            "ResponseRefID": self._draws.request_id(),
             "ResponseStatus": "1001" if is_taken else "1000",
             "ShortCode": fields["ShortCode"],
             "ResponseDescription": f"Shortcode {'already' if is_taken else 'Registered'} "
@@ -117,7 +121,7 @@ class Paybill:
         """One page of the list, oldest first. The list is nested once more than one would think."""
         rows = self._bank.pull(start, end, self._clock.now(), offset, self._settings.SIM_PULL_PAGE)
         return {
-            "ResponseRefID": request_id(),
+            "ResponseRefID": self._draws.request_id(),
             "ResponseCode": "1000" if rows else "1001",
             "ResponseMessage": "Success" if rows else "No transactions found",
             "Response": [[self._listed(row) for row in rows]],

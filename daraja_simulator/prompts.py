@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-import secrets
 import string
 import uuid
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from random import Random
 
 from daraja_simulator.scenarios import PAID, RESULTS, SCENARIOS, UNPUBLISHED_RESULT, Scenario
 from daraja_simulator.store import Row
@@ -100,9 +100,9 @@ def mask(phone: str) -> str:
     return f"{phone[:4]} ***** {phone[-3:]}"
 
 
-def request_id() -> str:
+def request_id(dice: Random) -> str:
     """As in the portal's samples: `2654-4b64-97ff-b827b542881d3130`."""
-    return f"{str(uuid.uuid4())[9:]}{secrets.randbelow(9000) + 1000}"
+    return f"{str(uuid.UUID(int=dice.getrandbits(128), version=4))[9:]}{dice.randrange(1000, 10_000)}"
 
 
 def checkout_id(moment: datetime, phone: str) -> str:
@@ -110,17 +110,13 @@ def checkout_id(moment: datetime, phone: str) -> str:
     return f"ws_CO_{moment:%d%m%Y%H%M%S}{moment.microsecond // 1000}{phone[-9:]}"
 
 
-def conversation_id(moment: datetime) -> str:
-    return f"AG_{moment:%Y%m%d}_{secrets.token_hex(10)}"
+def conversation_id(moment: datetime, dice: Random) -> str:
+    return f"AG_{moment:%Y%m%d}_{dice.getrandbits(80):020x}"
 
 
-def receipt_number(moment: datetime, rest: str = "") -> str:
-    """Year (L is 2017), month and day as one character each, then seven at random: enough never to repeat."""
+def receipt_number(moment: datetime, rest: str) -> str:
+    """Year (L is 2017), month and day as one character each, then seven more."""
     year = string.ascii_uppercase[(string.ascii_uppercase.index("L") + moment.year - 2017) % 26]
     month = string.ascii_uppercase[moment.month - 1]
     day = ("123456789" + string.ascii_uppercase)[moment.day - 1]
-    return year + month + day + (rest or random_text(string.ascii_uppercase + string.digits, 7))
-
-
-def random_text(alphabet: str, length: int) -> str:
-    return "".join(secrets.choice(alphabet) for _ in range(length))
+    return year + month + day + rest

@@ -8,7 +8,13 @@ from typing import Any
 
 MOST = {"SIMULATOR_PORT": 65535}
 LEAST = {"SIM_SPEED": 0.001, "SIM_PULL_PAGE": 1}
-CHOICES = {"SIM_PROFILE": ("calm", "realistic")}
+#: The shapes that have been seen of what a query says of a prompt in flight.
+IN_FLIGHT = ("4999", "empty", "error")
+CHOICES = {
+    "SIM_PROFILE": ("calm", "realistic"),
+    "SIM_EXPIRES_IN": ("text", "number"),
+    "SIM_QUERY_IN_FLIGHT": ("rotate", *IN_FLIGHT),
+}
 
 
 @dataclass(frozen=True)
@@ -27,10 +33,16 @@ class Settings:
     #: An ordinary phone nobody watches pays after so long; 0, or empty, never does.
     SIM_AUTO_PAY_SECONDS: float = 5.0
     SIM_TOKEN_SECONDS: int = 3599
+    #: How `expires_in` is written: `text` as on the older portal, `number` as on the newer one.
+    SIM_EXPIRES_IN: str = "text"
     #: 1: a new access token ends the one before, as the portal says.
     SIM_SINGLE_TOKEN: int = 1
     #: 1: the same amount from the same phone within two minutes fails with 17, whichever the phone.
     SIM_RULE_17: int = 0
+    #: What a query says of a prompt in flight: `rotate` is each of IN_FLIGHT in turn.
+    SIM_QUERY_IN_FLIGHT: str = "rotate"
+    #: 1: the callback of a success has a `Balance` without a value, as in production; 0: none, as on the portal.
+    SIM_CALLBACK_BALANCE: int = 1
     #: 1: C2B addresses are registered once and for all, as in production.
     SIM_C2B_REGISTER_ONCE: int = 0
     #: 1: Paybill payments are first put to the ValidationURL.
@@ -39,9 +51,10 @@ class Settings:
     SIM_C2B_FOR_STK: int = 0
     #: How many transactions Pull gives at once.
     SIM_PULL_PAGE: int = 100
-    #: How much goes wrong by chance (chance.py), and what the chance is seeded with.
+    #: How much goes wrong by chance (chance.py).
     SIM_PROFILE: str = "calm"
-    SIM_SEED: str = "0"
+    #: Decides all that is drawn at random, receipts and ids among it. Empty: each ledger draws a seed of its own.
+    SIM_SEED: str = ""
     MPESA_CONSUMER_KEY: str = "simulator-consumer-key"
     MPESA_CONSUMER_SECRET: str = "simulator-consumer-secret"
     MPESA_SHORTCODE: str = "174379"

@@ -7,6 +7,7 @@ import select
 import socket
 import struct
 from collections.abc import Iterator
+from random import SystemRandom
 from typing import Any
 
 from flask import Response, request
@@ -47,7 +48,7 @@ class Refusal(Exception):
     def __init__(self, status: int, code: str, message: str) -> None:
         super().__init__(message)
         self.status = status
-        self.body: Json = {"requestId": request_id(), "errorCode": code, "errorMessage": message}
+        self.body: Json = {"requestId": request_id(SystemRandom()), "errorCode": code, "errorMessage": message}
 
 
 def refusal(kind: str) -> Exception:

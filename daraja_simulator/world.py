@@ -12,6 +12,7 @@ from daraja_simulator import credential
 from daraja_simulator.bank import Bank
 from daraja_simulator.chance import Chance
 from daraja_simulator.clock import Agenda, Clock
+from daraja_simulator.draws import Draws
 from daraja_simulator.errands import Errands
 from daraja_simulator.network import Network
 from daraja_simulator.paybill import Paybill
@@ -35,12 +36,13 @@ class World:
         self.agenda = Agenda(self.clock)
         self.store = Store(settings.SIM_LEDGER or f"{self._folder.name}/ledger.sqlite", self.agenda.look)
         self.clock.offset_seconds = self.store.fact("offset_seconds", 0.0)
-        self.chance = Chance(settings, self.store)
-        self.bank = Bank(settings, self.store)
+        self.draws = Draws(settings, self.store)
+        self.chance = Chance(settings, self.store, self.draws)
+        self.bank = Bank(settings, self.store, self.draws)
         self.post = Post(settings.MPESA_SHORTCODE, self.store, self.agenda, self.chance)
         self.paybill = Paybill(settings, self.store, self.clock, self.chance, self.bank, self.post)
         self.network = Network(settings, self.store, self.agenda, self.chance, self.bank, self.post, self.paybill)
-        self.errands = Errands(settings, self.store, self.agenda, self.bank, self.post)
+        self.errands = Errands(settings, self.store, self.agenda, self.draws, self.bank, self.post)
         self.agenda.open(self.store)
         self.post.recover()
         self.agenda.start()

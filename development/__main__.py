@@ -27,6 +27,10 @@ READY_SECONDS = 60
 RELEASE_SECONDS = 3
 #: Every web worker has a pool, and there is one web worker for each core.
 DATABASE_OPTIONS = {"max_connections": "400"}
+#: The simulator's money, which Ticksy's database goes on about.
+LEDGER = "instance/simulator/ledger.sqlite"
+#: A shop names a number of its own for M-PESA's list; nobody ever calls this one.
+SHOP_PHONE = "254708374149"
 FLASK = (sys.executable, "-m", "flask", "--app", "app")
 SIMULATOR = (sys.executable, "-m", "daraja_simulator")
 
@@ -65,12 +69,11 @@ def main() -> int:
 
         processes.start("The API", *FLASK, "serve", environment=environment)
         processes.start("The worker", *FLASK, "worker", environment=environment)
-        awaited = {"PORT": "/ready"}
         if simulates:
-            processes.start("The simulator", *SIMULATOR, environment=environment, patience=5)
-            awaited["SIMULATOR_PORT"] = "/phone"
-        for name, path in awaited.items():
-            processes.wait_until(partial(_answers, ports[name], path), seconds=READY_SECONDS, name=path)
+            processes.start("The simulator", *SIMULATOR, environment=environment, is_called_by_others=True)
+            wait_for(processes, ports["SIMULATOR_PORT"], "/phone")
+            register_addresses(processes, environment)
+        wait_for(processes, ports["PORT"], "/ready")
         simulator = WELCOME_TO_SIMULATOR.format(**environment) if simulates else ""
         _say(WELCOME.format(**environment, simulator=simulator))
         processes.wait()
@@ -101,8 +104,9 @@ def prepare_environment() -> dict[str, str]:
     _default(environment, "PUBLIC_URL", own)
     _default(environment, "CALLBACK_URL", f"{own}/api/payment/callback")
     _default(environment, "MPESA_BASE_URL", simulator)
+    _default(environment, "SIM_LEDGER", LEDGER)
     # A web worker told to stop while it starts misses that, and would be waited for without end.
-    _default(environment, "STOP_SECONDS", "5")
+    _default(environment, "STOP_SECONDS", "3")
     # No proxy stands between parts of one machine.
     environment["NO_PROXY"] = environment["no_proxy"] = ",".join(
         filter(None, [environment.get("NO_PROXY") or environment.get("no_proxy"), HOST, "localhost"])
@@ -114,6 +118,19 @@ def _default(environment: dict[str, str], name: str, value: str) -> str:
     """The setting, after giving it a value if it has none; an empty one counts as none."""
     environment[name] = environment.get(name, "").strip() or value
     return environment[name]
+
+
+def wait_for(processes: Processes, port: int, path: str) -> None:
+    processes.wait_until(partial(_answers, port, path), seconds=READY_SECONDS, name=path)
+
+
+def register_addresses(processes: Processes, environment: dict[str, str]) -> None:
+    """Have money that is paid by hand told to Ticksy. If that cannot be, everything else works all the same."""
+    command = (*FLASK, "mpesa", "register", "--phone", SHOP_PHONE)
+    try:
+        processes.run("flask mpesa register", *command, environment=environment, is_quiet=True)
+    except Failed as failure:
+        _say(f"{failure} Payments to the Paybill will not be told to Ticksy.")
 
 
 def check_ports(environment: dict[str, str], names: list[str]) -> dict[str, int]:

@@ -30,6 +30,7 @@ class _Child:
     name: str
     process: subprocess.Popen[bytes]
     patience: float
+    is_called_by_others: bool = False
 
 
 class Processes:
@@ -53,26 +54,40 @@ class Processes:
     def _ask_to_stop(self, *_: object) -> None:
         self._stop_is_asked = True
 
-    def start(self, name: str, *arguments: str, environment: Mapping[str, str], patience: float = 10) -> None:
-        """Start a program that is to run until `stop`, which gives it `patience` seconds to end by itself."""
-        self._children.append(_Child(name, self._launch(arguments, environment), patience))
+    def start(
+        self,
+        name: str,
+        *arguments: str,
+        environment: Mapping[str, str],
+        patience: float = 5,
+        is_called_by_others: bool = False,
+    ) -> None:
+        """Start a program that is to run until `stop`, which gives it `patience` seconds to end by itself.
 
-    def run(self, name: str, *arguments: str, environment: Mapping[str, str]) -> None:
-        """Run a program to its end. Raises Failed if that is a bad one."""
+        One that is called by others ends after them.
+        """
         process = self._launch(arguments, environment)
+        self._children.append(_Child(name, process, patience, is_called_by_others))
+
+    def run(self, name: str, *arguments: str, environment: Mapping[str, str], is_quiet: bool = False) -> None:
+        """Run a program to its end, without what it prints when all goes well. Raises Failed if that is a bad one."""
+        process = self._launch(arguments, environment, output=subprocess.DEVNULL if is_quiet else None)
         try:
             self.wait_until(lambda: process.poll() is not None, seconds=300, name=name)
         finally:
-            _end(process, patience=5)
+            _end([_Child(name, process, patience=5)])
         if process.returncode != 0:
             raise Failed(f"{name} failed with {_fate(process.returncode)}.")
 
-    def _launch(self, arguments: tuple[str, ...], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    def _launch(
+        self, arguments: tuple[str, ...], environment: Mapping[str, str], output: int | None = None
+    ) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             launch.command(*arguments, end_with=signal.SIGTERM),
             cwd=self._folder,
             env=dict(environment),
             stdin=subprocess.DEVNULL,
+            stdout=output,
             start_new_session=True,
         )
 
@@ -98,21 +113,24 @@ class Processes:
                 raise Failed(f"{child.name} ended unexpectedly with {_fate(child.process.returncode)}.")
 
     def stop(self) -> None:
-        """End the children one after another, as they were started, with all that is left of their groups."""
-        for child in self._children:
-            _end(child.process, child.patience)
+        """End the children at the same time, and then those they call, with all that is left of their groups."""
+        for is_called in (False, True):
+            _end([child for child in self._children if child.is_called_by_others is is_called])
         self._children.clear()
 
 
-def _end(process: subprocess.Popen[bytes], patience: float) -> None:
-    with suppress(subprocess.TimeoutExpired):
-        if process.poll() is None:
-            process.terminate()
-        process.wait(patience)
-    # Its own children, which outlive it if it was killed, are still in the group it led.
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+def _end(children: list[_Child]) -> None:
+    asked_at = time.monotonic()
+    for child in children:
+        if child.process.poll() is None:
+            child.process.terminate()
+    for child in children:
+        with suppress(subprocess.TimeoutExpired):
+            child.process.wait(max(0, asked_at + child.patience - time.monotonic()))
+        # Its own children, which outlive it if it was killed, are still in the group it led.
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(child.process.pid, signal.SIGKILL)
+        child.process.wait()
 
 
 def _fate(returncode: int) -> str:

@@ -190,7 +190,7 @@ def test_chance_never_makes_the_ledger_lie(start: Callable[..., Simulator], merc
 
 
 def test_queries_often_say_nothing(start: Callable[..., Simulator], merchant: Receiver) -> None:
-    with start() as simulator:
+    with start(SIM_SEED="thika") as simulator:
         simulator.script(PHONE, "000")
         simulator.push(PHONE, merchant.url)
         wait_until(simulator.prompts)

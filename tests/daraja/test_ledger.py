@@ -171,6 +171,46 @@ def test_the_clock_goes_on_after_a_kill(start: Callable[..., Simulator]) -> None
         assert 0 <= (again.now() - before).total_seconds() < 30
 
 
+def ids_of(simulator: Simulator, merchant: Receiver, phones: list[str]) -> list[str]:
+    """The receipts and ids that a few requests of each phone bring, without the day that is in them."""
+    ids: list[str] = []
+    for phone in phones:
+        ids.append(simulator.push(phone, merchant.url).json()["MerchantRequestID"])
+        receipt = wait_until(lambda: simulator.prompts()[-1]["receipt"])
+        ids += [receipt[3:], str(simulator.pay_bill(phone, 70, "X"))[3:]]
+        taken = simulator.reversal(receipt, merchant.url).json()
+        ids += [taken["OriginatorConversationID"], taken["ConversationID"][12:]]
+        ids.append(wait_until(lambda: (last := simulator.ledger()[-1])["kind"] == "reversal" and last["receipt"])[3:])
+    return ids
+
+
+def test_a_seed_decides_receipts_and_ids_across_a_kill(start: Callable[..., Simulator], merchant: Receiver) -> None:
+    with start_simulator(SIM_SEED="kibera") as simulator:
+        whole = ids_of(simulator, merchant, PHONES[:4])
+        simulator.reset()
+        assert ids_of(simulator, merchant, PHONES[:4]) == whole
+    simulator = start(SIM_SEED="kibera")
+    first_half = ids_of(simulator, merchant, PHONES[:2])
+    simulator.kill()
+    with start(SIM_SEED="kibera") as again:
+        assert first_half + ids_of(again, merchant, PHONES[2:4]) == whole
+    assert len(set(whole)) == len(whole)
+
+
+def test_without_a_seed_no_ledger_repeats_a_receipt_of_another(
+    start: Callable[..., Simulator], merchant: Receiver, fast: Simulator
+) -> None:
+    ids = ids_of(fast, merchant, PHONES[:2])
+    fast.reset()
+    ids += ids_of(fast, merchant, PHONES[:2])
+    simulator = start()
+    ids += ids_of(simulator, merchant, PHONES[:1])
+    simulator.kill()
+    with start() as again:
+        ids += ids_of(again, merchant, PHONES[1:2])
+    assert len(set(ids)) == len(ids) == 36
+
+
 def test_a_temporary_ledger_goes_with_the_process(tmp_path: Path) -> None:
     simulator = start_simulator(TMPDIR=tmp_path)
     assert list(tmp_path.iterdir())

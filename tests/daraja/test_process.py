@@ -38,7 +38,13 @@ def test_it_refuses_to_start_where_money_is_real(stage: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("SIM_SPEED", "fast"), ("SIM_SPEED", "0"), ("SIM_SPEED", "nan"), ("SIMULATOR_PORT", "70000")],
+    [
+        ("SIM_SPEED", "fast"),
+        ("SIM_SPEED", "0"),
+        ("SIM_SPEED", "nan"),
+        ("SIMULATOR_PORT", "70000"),
+        ("SIM_PROFILE", "wild"),
+    ],
 )
 def test_it_refuses_to_start_with_a_bad_setting(name: str, value: str) -> None:
     ended = run(**{name: value})

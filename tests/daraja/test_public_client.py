@@ -8,14 +8,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 
+import mpesa
 import pytest
 
 from tests.waiting import wait_until
 
 from .process import INITIATOR, KEY, PASSKEY, SECRET, SHORTCODE, Simulator, security_credential
 from .receiver import Receiver
-
-mpesa = pytest.importorskip("mpesa", reason="daraja-v3 is not installed")
 
 PHONE = "0712345678"
 

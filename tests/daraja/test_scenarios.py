@@ -59,6 +59,14 @@ def test_000_pays_and_the_callback_is_as_in_production(
     assert fast.prompt(checkout_id)["receipt"] == paid["MpesaReceiptNumber"]
 
 
+def test_a_callback_can_do_without_a_balance(merchant: Receiver, golden: Callable[[str], Any]) -> None:
+    with start_simulator(SIM_CALLBACK_BALANCE=0) as simulator:
+        push(simulator, merchant, "000")
+        [callback] = callbacks(merchant)
+    assert shape(callback.body) == shape(golden("callback_success_portal"))
+    assert metadata(callback).keys() == {"Amount", "MpesaReceiptNumber", "TransactionDate", "PhoneNumber"}
+
+
 @pytest.mark.parametrize(
     ("row", "code", "seconds"),
     [

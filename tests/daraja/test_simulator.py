@@ -48,6 +48,13 @@ def test_an_access_token_has_the_published_shape(fast: Simulator, golden: Golden
     assert answer.json()["expires_in"] == "3599"
 
 
+def test_the_newer_portals_access_token_has_a_number(golden: Golden) -> None:
+    with start_simulator(SIM_EXPIRES_IN="number") as simulator:
+        answer = generate(simulator, auth=(KEY, SECRET))
+    assert shape(answer.json()) == shape(golden("oauth_number"))
+    assert answer.json()["expires_in"] == 3599
+
+
 @pytest.mark.parametrize("request_", [{}, {"auth": (KEY, "wrong")}, {"headers": {"Authorization": "Bearer x"}}])
 def test_a_wrong_key_gets_an_empty_400(fast: Simulator, request_: dict[str, Any]) -> None:
     answer = generate(fast, **request_)
@@ -196,6 +203,14 @@ def test_a_query_of_an_open_prompt_takes_turns_between_three_shapes(
         assert shape(answer.json()) == shape(golden(name))
         for key in ("ResultCode", "ResultDesc", "errorCode", "errorMessage"):
             assert answer.json().get(key) == golden(name).get(key)
+
+
+@pytest.mark.parametrize("name", ["4999", "empty", "error"])
+def test_a_query_of_an_open_prompt_can_keep_to_one_shape(merchant: Receiver, golden: Golden, name: str) -> None:
+    with start_simulator(SIM_QUERY_IN_FLIGHT=name) as simulator:
+        checkout_id = simulator.push(OPEN, merchant.url).json()["CheckoutRequestID"]
+        for _ in range(2):
+            assert shape(simulator.query(checkout_id).json()) == shape(golden(f"query_in_flight_{name}"))
 
 
 def test_a_query_of_a_paid_prompt_has_the_published_shape(fast: Simulator, merchant: Receiver, golden: Golden) -> None:

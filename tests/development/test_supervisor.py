@@ -33,6 +33,10 @@ def child(supervisor: Supervisor, what: str) -> psutil.Process:
     return next(one for one in children if what in one.cmdline())
 
 
+def simulator(supervisor: Supervisor) -> str:
+    return f"http://127.0.0.1:{supervisor.simulator_port}/__sim__"
+
+
 def everything_is_gone(supervisor: Supervisor) -> bool:
     ports = (supervisor.port, supervisor.simulator_port)
     return not processes_in(supervisor.checkout) and all(is_free(port) for port in ports)
@@ -96,16 +100,21 @@ def test_a_signal_during_the_start_stops_it_too(run: Run) -> None:
     assert "Traceback" not in supervisor.output
 
 
-def test_the_second_start_finds_the_data(run: Run, checkout: Path) -> None:
-    first = run()
+def test_money_paid_by_hand_arrives_and_is_on_both_sides_after_a_restart(run: Run, checkout: Path) -> None:
+    first = run(SIM_C2B_VALIDATION="0")
     first.wait_until_ready()
-    execute(checkout, "CREATE TABLE kept AS SELECT 42 AS number")
+    paid = {"phone": "0712345678", "amount": 70, "reference": "KANISA"}
+    receipt = requests.post(f"{simulator(first)}/c2b/pay", json=paid, timeout=10).json()["receipt"]
+    known = f"SELECT status FROM payments WHERE receipt = '{receipt}'"
+    status = wait_until(lambda: execute(checkout, known))
     first.send(signal.SIGINT)
     first.wait()
 
     second = run()
     second.wait_until_ready()
-    assert execute(checkout, "SELECT number FROM kept") == 42
+    assert execute(checkout, known) == status
+    ledger = requests.get(f"{simulator(second)}/ledger", timeout=10).json()
+    assert [one["amount"] for one in ledger["transactions"] if one["receipt"] == receipt] == [70]
 
 
 def execute(checkout: Path, statement: str) -> object:
