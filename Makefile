@@ -31,7 +31,7 @@ VENV   := .venv/.synced
 BEGUN  := .tools/.syncing
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test demo lint format check clean
+.PHONY: help install run test chaos demo lint format check clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -43,6 +43,9 @@ run: $(VENV) ## Run it all: database, API, worker and simulated M-PESA (Ctrl-C s
 
 test: $(VENV) ## Run the tests (make test ARGS="-k orders")
 	FLASK_ENV=testing .venv/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
+
+chaos: $(VENV) ## 2,000 purchases under faults and kills, with a referee; takes about ten minutes
+	.venv/bin/python -m tests.chaos $(ARGS)
 
 demo: $(VENV) ## Buy one ticket on the server that `make run` started
 	@.venv/bin/python -m development.demo

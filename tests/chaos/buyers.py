@@ -12,8 +12,6 @@ from typing import Any
 
 import requests
 
-from daraja_simulator.scenarios import ROWS
-
 #: A request that gets no answer is made again, as often as this, with pauses of this many seconds.
 _TRIES, _PAUSE = 60, 0.25
 
@@ -73,6 +71,8 @@ class Crowd:
     people: Sequence[Person]
     offers: Sequence[Offer]
     admin: Person
+    #: What phones may do that do nothing ordinary, as the simulator numbers it.
+    rows: Sequence[str]
     placed: set[int] = field(default_factory=set)
     #: 5xx other than an honest 503, by path: none is expected but from a server that is being killed.
     errors: list[str] = field(default_factory=list)
@@ -81,9 +81,8 @@ class Crowd:
         """Order, perhaps twice at once; then pay, pay otherwise, give up, or ask for the money back."""
         buyer = dice.choice(self.people)
         if dice.random() < 0.4:
-            self.daraja.ask_once(
-                "POST", "/__sim__/script", json={"phone": buyer.phone, "row": dice.choice(ROWS)}, timeout=5
-            )
+            script = {"phone": buyer.phone, "row": dice.choice(self.rows)}
+            self.daraja.ask_once("POST", "/__sim__/script", json=script, timeout=5)
         order = self._order(buyer, dice)
         if order is None:
             return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -17,6 +17,7 @@ from sqlalchemy.engine import make_url
 
 from app import create_app
 from config import ROOT, load
+from daraja_simulator.scenarios import ROWS
 from tests.chaos import referee
 from tests.chaos.buyers import Crowd, Offer, Operator, Person, Server, may_be_taken_back
 from tests.chaos.referee import Findings
@@ -24,10 +25,8 @@ from tests.chaos.stage import DATABASE, SIMULATOR, VICTIMS, WEB, WORKER, Stage
 from tests.support import Maker
 from utils.database import db
 
-_PEOPLE, _BUYERS_AT_ONCE = 240, 32
+_BUYERS_AT_ONCE = 32
 _EVENTS = 6
-#: Of what the crowd wants, so much is on sale: late money must sometimes find no place.
-_SUPPLY = 0.6
 
 
 @dataclass(frozen=True)
@@ -38,8 +37,13 @@ class Plan:
     seed: str = "1"
     #: How long everything may take to settle.
     settle_seconds: float = 600
-    #: Whose code is run.
+    #: Of what the crowd wants, so much is on sale: late money must sometimes find no place.
+    supply: float = 0.6
+    #: What phones do, as the simulator numbers it, that do nothing ordinary.
+    rows: Sequence[str] = tuple(ROWS)
+    #: Whose code is run, and what is done to its database first: to see what happens without a rule.
     root: Path = ROOT
+    spoiling: str = ""
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,8 @@ def run(plan: Plan, folder: Path, say: Callable[[str], None]) -> Outcome:
     stage = Stage(folder, root=plan.root, speed=plan.speed, seed=plan.seed)
     try:
         stage.migrate()
+        if plan.spoiling:
+            _execute(stage, plan.spoiling)
         crowd = _furnish(stage, plan)
         stage.open()
         say(f"open: {len(crowd.people)} buyers, {len(crowd.offers)} ticket types")
@@ -89,20 +95,27 @@ def _furnish(stage: Stage, plan: Plan) -> Crowd:
     app = create_app(load(stage.environment))
     make = Maker(app)
     organizer, admin = make.organizer(), make.admin()
-    each = max(4, int(plan.purchases * 1.8 * _SUPPLY / _EVENTS / 2))
+    each = max(4, int(plan.purchases * 1.8 * plan.supply / _EVENTS / 2))
     offers = []
     for number in range(_EVENTS):
         event = make.event(organizer, title=f"Night {number}", refund_until_hours=0)
         for name, price in (("Regular", 300 + 100 * number), ("VIP", 1_000 + 100 * number)):
             offers.append(Offer(make.ticket_type(event, name=name, price=price, quantity=each).id, price))
-    buyers = [make.attendee() for _ in range(_PEOPLE)]
+    buyers = [make.attendee() for _ in range(min(240, plan.purchases))]
     people = [Person(user.phone, make.headers(user)) for user in buyers]
-    crowd = Crowd(
-        Server(stage.url), Server(stage.simulator_url), people, offers, Person(admin.phone, make.headers(admin))
-    )
+    ticksy, daraja = Server(stage.url), Server(stage.simulator_url)
+    crowd = Crowd(ticksy, daraja, people, offers, Person(admin.phone, make.headers(admin)), plan.rows)
     with app.app_context():
         db.engine.dispose()
     return crowd
+
+
+def _execute(stage: Stage, statement: str) -> list[dict[str, Any]]:
+    url = make_url(stage.database_url).set(drivername="postgresql").render_as_string(hide_password=False)
+    with closing(psycopg2.connect(url)) as connection, connection, connection.cursor() as cursor:
+        cursor.execute(statement)
+        names = [column.name for column in cursor.description or ()]
+        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()] if names else []
 
 
 class _Director:
@@ -196,9 +209,13 @@ class _Director:
         give_up_at = time.monotonic() + self._plan.settle_seconds
         quiet_since: float | None = None
         left: dict[str, int] = {}
+        said = ""
         while time.monotonic() < give_up_at:
             left = self._unsettled()
-            self._say("settling: " + (", ".join(f"{count} {name}" for name, count in left.items() if count) or "quiet"))
+            words = ", ".join(f"{count} {name}" for name, count in left.items() if count) or "quiet"
+            if words != said:
+                self._say(f"settling: {words}")
+            said = words
             if not any(left.values()):
                 # Once more after the list of transactions was read: it may have brought something.
                 if quiet_since is not None and self._has_pulled_since(quiet_since):
@@ -226,11 +243,7 @@ class _Director:
         return int(self._crowd.daraja.ask("GET", "/__sim__/state", timeout=30).json()["planned"])
 
     def _query(self, query: str) -> list[dict[str, Any]]:
-        url = make_url(self._stage.database_url).set(drivername="postgresql").render_as_string(hide_password=False)
-        with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
-            cursor.execute(query)
-            names = [column.name for column in cursor.description or ()]
-            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+        return _execute(self._stage, query)
 
 
 #: Forged confirmations stay unconfirmed, and prompts nobody ever heard of unknown, for hours: neither is money.

@@ -1,0 +1,63 @@
+"""Chaos in short, and what the referee makes of a shop that has lost one of its rules."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from config import ROOT
+from tests.chaos.run import Plan, run
+
+#: Neither installed things nor what a run leaves behind.
+LEFT_OUT = shutil.ignore_patterns(".*", "instance", "tests", "docs", "__pycache__")
+
+
+def test_under_every_fault_and_some_kills_nothing_is_lost_free_double_or_oversold(tmp_path: Path) -> None:
+    outcome = run(Plan(purchases=60, kills=5, speed=60, settle_seconds=240), tmp_path, print)
+    assert outcome.findings.is_clean, str(outcome.findings)
+    assert (outcome.unsettled, outcome.errors) == ({}, [])
+    assert outcome.placed >= 60
+    assert sum(outcome.kills.values()) == 5
+    assert outcome.findings.ticketed > 0
+    assert outcome.findings.unpaid > 0
+
+
+#: By rule: how to take it out of a copy of the code, and out of the database.
+RULES: dict[str, tuple[list[tuple[str, str, str]], str]] = {
+    "the order's row lock": (
+        [("services/ledger.py", "        .with_for_update(key_share=True)\n", "")],
+        "",
+    ),
+    "a receipt serves once": (
+        [
+            (
+                "services/ledger.py",
+                "    return db.session.scalar(\n        select(Payment).where(Payment.receipt",
+                "    return None\n    return db.session.scalar(\n        select(Payment).where(Payment.receipt",
+            ),
+            (
+                "services/paybill.py",
+                "select(Payment).where(Payment.receipt.in_(named))",
+                "select(Payment).where(Payment.id < 0)",
+            ),
+        ],
+        "ALTER TABLE payments DROP CONSTRAINT payments_receipt_key",
+    ),
+}
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_the_referee_sees_when_a_rule_is_missing(tmp_path: Path, rule: str) -> None:
+    changes, spoiling = RULES[rule]
+    copy = Path(shutil.copytree(ROOT, tmp_path / "copy", ignore=LEFT_OUT))
+    for name, with_rule, without in changes:
+        text = (copy / name).read_text()
+        assert text.count(with_rule) == 1, name
+        (copy / name).write_text(text.replace(with_rule, without))
+    (tmp_path / "run").mkdir()
+    # Five callbacks at once, or a callback together with a confirmation.
+    plan = Plan(60, kills=0, speed=60, settle_seconds=15, supply=3, rows=("022", "033"), root=copy, spoiling=spoiling)
+    findings = run(plan, tmp_path / "run", print).findings
+    assert findings.free or findings.double, str(findings)
