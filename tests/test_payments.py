@@ -28,12 +28,10 @@ from models import (
     User,
 )
 from services import booking, events, moderation, prompts, queries, settlement
-from tests.daraja.process import Simulator
 from tests.scripted_daraja import PUSH, QUERY, TOKEN, Reply, query_result, scripted_daraja
 from tests.support import (
     Maker,
     cart,
-    changed_settings,
     failure,
     new_receipt,
     success,
@@ -44,7 +42,7 @@ from utils import clock, logger
 from utils.database import db, transaction
 from utils.security import hash_secret, new_secret
 
-ROW = "254700000"
+PHONE = "254700000099"
 
 
 def places(make: Maker, ticket_type: TicketType) -> tuple[int, int]:
@@ -69,162 +67,6 @@ def change(app: Flask, model: Any, row_id: int, **values: Any) -> None:
     """Bring a row about that other requests would."""
     with app.app_context(), transaction() as session:
         session.execute(update(model).where(model.id == row_id).values(**values))
-
-
-# ── The simulator's scenarios, end to end ─────────────────────────────────────────────────────────────────────────
-
-
-class Purchase:
-    """An order over HTTP for two tickets of 500, and what became of it."""
-
-    def __init__(self, client: FlaskClient, make: Maker, row: str) -> None:
-        self.client, self.make = client, make
-        self.ticket_type = make.on_sale(price=500, quantity=10)
-        body = cart((self.ticket_type, 2), phone=ROW + row)
-        self.answer = client.post("/orders", json=body, headers=make.headers(make.attendee()))
-        assert self.answer.status_code == 201
-        self.order_id = self.answer.json["orderId"]
-
-    @property
-    def order(self) -> Order:
-        return self.make.read_order(self.order_id)
-
-    @property
-    def payment(self) -> Payment:
-        [payment] = self.order.payments
-        return payment
-
-    @property
-    def polled(self) -> str | None:
-        return poll(self.client, self.answer.json["checkoutRequestID"]).get("ResultCode")
-
-    def is_paid_once(self) -> bool:
-        order = self.order
-        assert (order.status, len(order.tickets)) == (OrderStatus.PAID, 2)
-        assert {ticket.price_kes for ticket in order.tickets} == {500}
-        assert (self.payment.status, self.polled) == (PaymentStatus.PAID, "0")
-        return places(self.make, self.ticket_type) == (2, 0)
-
-    def is_open_without_tickets(self) -> bool:
-        order = self.order
-        assert (order.status, order.tickets) == (OrderStatus.PENDING, [])
-        return places(self.make, self.ticket_type) == (0, 2)
-
-
-@pytest.fixture
-def purchase(client: FlaskClient, make: Maker, simulator: Simulator) -> Callable[[str], Purchase]:
-    return lambda row: Purchase(client, make, row)
-
-
-@pytest.mark.parametrize(
-    ("row", "callbacks"),
-    [("000", 1), ("021", 2), ("022", 5), ("025", 1)],
-    ids=["once", "twice", "five at once", "before the answer to the push"],
-)
-def test_a_callback_pays_the_order_once_however_it_comes(
-    purchase: Callable[[str], Purchase], simulator: Simulator, make: Maker, row: str, callbacks: int
-) -> None:
-    bought = purchase(row)
-    wait_until(lambda: len(simulator.deliveries()) == callbacks)
-    assert {one["status"] for one in simulator.deliveries()} == {200}
-    wait_until(lambda: all(message.settled_at for message in make.messages()))
-    assert bought.is_paid_once()
-    assert len(make.messages()) == callbacks
-    assert bought.payment.receipt == simulator.prompts()[0]["receipt"]
-    assert bought.payment.paid_through is MessageChannel.STK_CALLBACK
-
-
-@pytest.mark.parametrize(
-    ("row", "code"), [("001", "1032"), ("002", "2001"), ("003", "1"), ("004", "1037"), ("005", "1019")]
-)
-def test_a_prompt_that_fails_keeps_the_hold_and_tells_the_poller(
-    purchase: Callable[[str], Purchase], row: str, code: str
-) -> None:
-    bought = purchase(row)
-    assert bought.polled is None
-    wait_until(lambda: bought.payment.status is PaymentStatus.FAILED)
-    assert (bought.payment.result_code, bought.polled) == (code, "1032")
-    assert bought.payment.result_text
-    assert bought.payment.next_query_at is None
-    assert bought.is_open_without_tickets()
-
-
-def test_a_code_nobody_has_published_decides_nothing(app: Flask, purchase: Callable[[str], Purchase]) -> None:
-    bought = purchase("015")
-    wait_until(lambda: bought.payment.result_code == "7777")
-    wait_until(lambda: ask(app))
-    assert bought.payment.status is PaymentStatus.UNKNOWN
-    assert bought.polled is None
-    assert bought.is_open_without_tickets()
-    with clock.set_to(clock.ahead(minutes=11)):
-        assert bought.polled == "1032"
-    wait_until(lambda: ask(app))
-
-
-def test_money_after_the_hold_still_becomes_tickets(
-    app: Flask, purchase: Callable[[str], Purchase], simulator: Simulator
-) -> None:
-    with changed_settings(app, HOLD_MINUTES=0.003, PROMPT_GRACE_MINUTES=0):
-        bought = purchase("020")
-    wait_until(lambda: bought.polled == "1032")
-    assert bought.order.current_status is OrderStatus.EXPIRED
-    simulator.advance(15 * 60)
-    wait_until(lambda: bought.polled == "0")
-    assert bought.is_paid_once()
-
-
-def test_a_lost_callback_is_made_up_for_by_asking(
-    app: Flask, purchase: Callable[[str], Purchase], make: Maker, simulator: Simulator
-) -> None:
-    bought = purchase("023")
-    wait_until(lambda: ask(app) and bought.order.status is OrderStatus.PAID)
-    assert bought.is_paid_once()
-    assert (bought.payment.paid_through, bought.payment.receipt) == (MessageChannel.STK_QUERY, None)
-    assert {message.channel for message in make.messages()} == {MessageChannel.STK_QUERY}
-    assert simulator.deliveries() == []
-    assert ask(app) == 0
-
-
-def test_asking_in_vain_does_not_undo_a_callback(
-    app: Flask, purchase: Callable[[str], Purchase], simulator: Simulator
-) -> None:
-    bought = purchase("026")
-    wait_until(lambda: bought.order.status is OrderStatus.PAID)
-    change(app, Payment, bought.payment.id, next_query_at=clock.now())
-    assert ask(app) == 1
-    assert bought.is_paid_once()
-
-
-def test_an_internal_error_of_daraja_leaves_the_order_open_with_its_poll_id(
-    purchase: Callable[[str], Purchase], make: Maker, simulator: Simulator
-) -> None:
-    bought = purchase("040")
-    assert len(bought.answer.json["checkoutRequestID"]) == 32
-    assert (bought.payment.status, bought.polled) == (PaymentStatus.UNKNOWN, None)
-    assert bought.is_open_without_tickets()
-    assert simulator.prompts() == []
-
-
-def test_a_lost_answer_to_the_push_is_settled_by_its_callback(
-    app: Flask, purchase: Callable[[str], Purchase], simulator: Simulator
-) -> None:
-    bought = purchase("044")
-    wait_until(lambda: bought.polled == "0")
-    [prompt] = simulator.prompts()
-    assert bought.is_paid_once()
-    assert bought.payment.checkout_request_id == prompt["checkout_request_id"]
-
-
-def test_a_poll_id_comes_with_a_lost_push_and_the_same_cart_sends_no_second_one(
-    client: FlaskClient, make: Maker
-) -> None:
-    with scripted_daraja(client.application) as daraja:
-        daraja.pushes = [Reply(502, b"<html>Bad gateway</html>")]
-        body, headers = cart((make.on_sale(), 1), phone=ROW + "099"), make.headers(make.attendee())
-        first, again = (client.post("/orders", json=body, headers=headers) for _ in range(2))
-        assert (first.status_code, again.status_code) == (201, 200)
-        assert first.json["checkoutRequestID"] == again.json["checkoutRequestID"]
-        assert daraja.count(PUSH) == 1
 
 
 # ── Messages at a payment's own address ───────────────────────────────────────────────────────────────────────────
@@ -838,7 +680,7 @@ def test_neither_secret_nor_phone_is_in_the_log_or_in_the_table(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     with scripted_daraja(app) as daraja:
-        body, headers = cart((make.on_sale(), 1), phone=ROW + "099"), make.headers(make.attendee())
+        body, headers = cart((make.on_sale(), 1), phone=PHONE), make.headers(make.attendee())
         order_id = client.post("/orders", json=body, headers=headers).json["orderId"]
         [push] = daraja.requests(PUSH)
         address = push.body["CallBackURL"]
@@ -854,7 +696,7 @@ def test_neither_secret_nor_phone_is_in_the_log_or_in_the_table(
     written = "\n".join(write(record) for write in formats for record in caplog.records)
     assert "quarantined" in written
     assert token not in written
-    assert ROW + "099" not in written
+    assert PHONE not in written
     with app.app_context():
         [row] = db.session.execute(select(Payment.__table__)).mappings()
         assert len(row["callback_token_hash"]) == 32
@@ -939,6 +781,18 @@ def test_late_money_turns_the_poll_to_paid(app: Flask, client: FlaskClient, make
     assert poll(client, order.poll_id)["ResultCode"] == "1032"
     make.deliver(token, success(order.total_kes))
     assert poll(client, order.poll_id)["ResultCode"] == "0"
+
+
+def test_a_poll_id_comes_with_a_lost_push_and_the_same_cart_sends_no_second_one(
+    client: FlaskClient, make: Maker
+) -> None:
+    with scripted_daraja(client.application) as daraja:
+        daraja.pushes = [Reply(502, b"<html>Bad gateway</html>")]
+        body, headers = cart((make.on_sale(), 1), phone=PHONE), make.headers(make.attendee())
+        first, again = (client.post("/orders", json=body, headers=headers) for _ in range(2))
+        assert (first.status_code, again.status_code) == (201, 200)
+        assert first.json["checkoutRequestID"] == again.json["checkoutRequestID"]
+        assert daraja.count(PUSH) == 1
 
 
 @pytest.mark.parametrize("poll_id", ["0" * 32, "null", "undefined", "ws_CO_191220191020363925", "1"])
