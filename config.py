@@ -142,6 +142,8 @@ class Settings(BaseModel):
     HOLD_EXTENSION_MINUTES: float = Field(10, ge=0, le=120)
     PROMPTS_PER_ORDER: int = Field(3, ge=1)
     PROMPTS_PER_PHONE_AND_HOUR: int = Field(5, ge=1)
+    #: Whatever phones they go to, and whatever becomes of them.
+    PROMPTS_PER_BUYER_AND_HOUR: int = Field(20, ge=1)
     OPEN_ORDERS_PER_EVENT: int = Field(2, ge=1)
     #: A silent payment is asked about so many seconds after its prompt, one pause after the other, the last repeated.
     QUERY_PAUSES_SECONDS: ListOf[Annotated[float, Field(gt=0, le=86_400)]] = Field(
@@ -176,6 +178,14 @@ class Settings(BaseModel):
     def is_local(self) -> bool:
         """Whether no real money and no real person is near."""
         return self.FLASK_ENV in ("development", "testing")
+
+    @property
+    def paybill_number(self) -> str | None:
+        """Where buyers may pay by hand; None where they may not. A till takes no account number, so that money paid to
+        it names no order."""
+        if not self.MPESA_C2B_SECRET or self.MPESA_TRANSACTION_TYPE == "CustomerBuyGoodsOnline":
+            return None
+        return self.MPESA_PARTY_B or self.MPESA_SHORTCODE
 
 
 def load(environ: Mapping[str, str] | None = None) -> Settings:

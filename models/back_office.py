@@ -40,6 +40,8 @@ class MpesaLine(Model):
     failures: Mapped[int] = mapped_column(default=0)
     #: Until when no push is tried, since they fail.
     rests_until: Mapped[datetime | None]
+    #: When the worker may ask about silent prompts again.
+    next_sweep_at: Mapped[datetime | None]
     #: Up to when all our transactions have been pulled, and when to pull again.
     pulled_until: Mapped[datetime | None]
     next_pull_at: Mapped[datetime | None]
@@ -61,6 +63,9 @@ class IdempotencyKey(Model):
     request_hash: Mapped[bytes] = mapped_column(LargeBinary)
     #: Until when whoever took it is thought to be at work on it.
     working_until: Mapped[datetime]
+    #: What its work placed or prompted: written in that work's own transaction, so that it is known to be done even if
+    #: nobody lived to give the answer.
+    order_id: Mapped[int | None] = mapped_column(ForeignKey("orders.id"))
     status: Mapped[int | None]
     body: Mapped[bytes | None] = mapped_column(LargeBinary)
     created_at: Mapped[datetime] = mapped_column(default=clock.now)

@@ -74,6 +74,10 @@ class Payment(Model):
     #: When its push went out.
     pushed_at: Mapped[datetime | None]
     paid_at: Mapped[datetime | None]
+    #: When the money moved by M-PESA's own clock, where that was told of money that came by itself.
+    moved_at: Mapped[datetime | None]
+    #: When an admin last took it off the suspense list.
+    seen_at: Mapped[datetime | None]
     #: When M-PESA's own list of transactions, or its statement, showed the receipt.
     reconciled_at: Mapped[datetime | None]
     #: When a newer prompt took its place; this one is still watched, and its money still counts.
@@ -108,6 +112,7 @@ class Payment(Model):
         Index(None, "phone", "created_at"),
         Index(None, "created_at", "id"),
         Index("payments_noted_idx", "id", postgresql_where="note IS NOT NULL"),
+        Index("payments_in_quarantine_idx", "id", postgresql_where="status = 'quarantined'"),
         Index("payments_queued_idx", "push_at", postgresql_where="status = 'queued'"),
         Index(
             "payments_unreconciled_idx",
@@ -123,6 +128,11 @@ class Payment(Model):
         if status not in PAYMENT_MOVES[self.status]:
             raise ForbiddenMove(f"payment {self.id}: {self.status.value} → {status.value}")
         self.status = status
+
+    @property
+    def is_under_review(self) -> bool:
+        """Whether its money waits for a person's decision: none of it does that goes back, or went."""
+        return self.status is PaymentStatus.QUARANTINED and self.refunded_kes < self.amount_kes
 
     def is_live(self, *, for_seconds: float) -> bool:
         """Whether its prompt may still be on the phone, given that a prompt lasts `for_seconds`."""
@@ -157,7 +167,9 @@ class Refund(Model):
     receipt: Mapped[str | None]
 
     created_at: Mapped[datetime] = mapped_column(default=clock.now)
+    #: When it first went out, since a person last asked for it.
     sent_at: Mapped[datetime | None]
+    #: When it arrived. One that is done without never went out: M-PESA took the whole payment back itself.
     done_at: Mapped[datetime | None]
     #: When the worker looks after it next: to send it, or to ask what became of it. Made without, it has none.
     next_look_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True).evaluates_none(), default=clock.now)
@@ -194,7 +206,8 @@ class MpesaRequest(Model):
     receipt: Mapped[str | None]
     #: SHA-256 of the secret in its result address.
     result_token_hash: Mapped[bytes] = mapped_column(LargeBinary, unique=True)
-    #: Ours where Daraja lets us choose it, else Daraja's.
+    #: Ours where Daraja lets us choose it, else Daraja's. Empty for a payout that is sent once more: it has the id of
+    #: the one before it.
     originator_conversation_id: Mapped[str | None] = mapped_column(unique=True)
     #: Daraja's; a result is believed only if it names it.
     conversation_id: Mapped[str | None]

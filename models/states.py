@@ -183,14 +183,16 @@ PAYMENT_MOVES: dict[PaymentStatus, frozenset[PaymentStatus]] = {
     ),
     PaymentStatus.REFUSED: frozenset({PaymentStatus.FAILED, PaymentStatus.PAID, PaymentStatus.QUARANTINED}),
     PaymentStatus.FAILED: frozenset({PaymentStatus.PAID, PaymentStatus.QUARANTINED}),
-    #: A person found it in order, or it proved to be a second payment, which goes back by itself.
-    PaymentStatus.QUARANTINED: frozenset({PaymentStatus.PAID, PaymentStatus.REVERSED}),
+    #: A person found it in order; it proved to be a second payment, which goes back by itself; or to be none, its
+    #: success having been counted under the receipt of its order's other payment.
+    PaymentStatus.QUARANTINED: frozenset({PaymentStatus.PAID, PaymentStatus.REVERSED, PaymentStatus.FAILED}),
     PaymentStatus.PAID: frozenset({PaymentStatus.REVERSED}),
     PaymentStatus.REVERSED: frozenset(),
 }
 
 #: Where a refund may go from where it is. What is done stays done.
 REFUND_MOVES: dict[RefundStatus, frozenset[RefundStatus]] = {
+    #: Done without being sent: M-PESA took the money back itself.
     RefundStatus.REQUESTED: frozenset({RefundStatus.SENT, RefundStatus.BY_HAND, RefundStatus.DONE}),
     RefundStatus.SENT: frozenset({RefundStatus.REQUESTED, RefundStatus.DONE, RefundStatus.FAILED}),
     #: Retried; sent by hand; or found done after all.

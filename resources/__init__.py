@@ -74,12 +74,14 @@ URLS: list[tuple[type[Resource], list[str]]] = [
     (admin_payments.PaymentRecheck, ["/admin/payments/<id:payment_id>/recheck"]),
     (admin_payments.PaymentAttachment, ["/admin/payments/<id:payment_id>/attach"]),
     (admin_payments.PaymentRefund, ["/admin/payments/<id:payment_id>/refund"]),
+    (admin_payments.PaymentSeen, ["/admin/payments/<id:payment_id>/seen"]),
     (admin_payments.SuspenseList, ["/admin/suspense"]),
     (admin_payments.RefundList, ["/admin/refunds"]),
     (admin_payments.RefundRetry, ["/admin/refunds/<id:refund_id>/retry"]),
     (admin_payments.RefundByHand, ["/admin/refunds/<id:refund_id>/by-hand"]),
     (reconciliation.DayReconciliation, ["/admin/reconciliation"]),
     (claims.ClaimList, ["/admin/claims"]),
+    (claims.ClaimClosing, ["/admin/claims/<id:claim_id>/close"]),
     (alerts.AlertList, ["/admin/alerts"]),
 ]
 

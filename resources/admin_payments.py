@@ -67,6 +67,13 @@ class PaymentRefund(Resource):
         return payments.get_payment(payment_id)
 
 
+class PaymentSeen(Resource):
+    @endpoint(access=ADMINS, body=Nothing, returns=AdminPayment)
+    def post(self, actor: User, payment_id: int, body: Nothing) -> Payment:
+        """Take a payment off the suspense list, since somebody has looked at it."""
+        return payments.mark_seen(actor=actor, payment_id=payment_id)
+
+
 class SuspenseList(Resource):
     @endpoint(access=ADMINS, query=Page, returns=list[AdminPayment])
     def get(self, _actor: User, query: Page) -> Select[tuple[Payment]]:

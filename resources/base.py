@@ -23,6 +23,7 @@ from config import settings
 from models import Role, User
 from schemas.common import Page as PageQuery
 from services import accounts, idempotency
+from services.idempotency import Taken
 from utils import http, tokens
 from utils.errors import Forbidden, TicksyError, Unauthenticated
 from utils.pagination import paginate
@@ -52,7 +53,8 @@ class Endpoint:
     max_bytes: int
     #: Takes a form with a file called `image`, read with `http.read_file`.
     takes_image: bool
-    #: A request that carries an `Idempotency-Key` is done once; who repeats it gets the first answer.
+    #: A request that carries an `Idempotency-Key` is done once; who repeats it gets the first answer. The method is
+    #: given `taken`: the key, for the service that does the work to write into it that it is done, or None.
     idempotent: bool
 
 
@@ -96,10 +98,12 @@ class Resource(flask_restful.Resource):
         # Off the wire before a database connection is taken: a slow sender holds nobody up but itself.
         http.receive(may_be_form=declared.body is not None)
         actor = current_actor(user_id, declared.access)
-        key = request.headers.get("Idempotency-Key") if declared.idempotent else None
-        if key is None or actor is None:
+        if not declared.idempotent:
             return _answer(method, actor, args, values)
-        return _answer_once(actor, key, lambda: _answer(method, actor, args, values))
+        key = request.headers.get("Idempotency-Key")
+        if key is None or actor is None:
+            return _answer(method, actor, args, values | {"taken": None})
+        return _answer_once(actor, key, lambda taken: _answer(method, actor, args, values | {"taken": taken}))
 
 
 def _answer(method: Callable[..., Any], actor: User | None, args: Any, values: dict[str, Any]) -> Response:
@@ -118,8 +122,11 @@ def _answer(method: Callable[..., Any], actor: User | None, args: Any, values: d
     return http.answer_json(_serialise(result, declared.returns), status)
 
 
-def _answer_once(actor: User, key: str, work: Callable[[], Response]) -> Response:
-    """Do the work, or repeat what was answered when it was done. Errors of rules are answers like any other."""
+def _answer_once(actor: User, key: str, work: Callable[[Taken], Response]) -> Response:
+    """Do the work, or repeat what was answered when it was done. Errors of rules are answers like any other.
+
+    Of work that was done by somebody who was killed before the answer, the method is asked what to show now.
+    """
     request_hash = idempotency.hash_request(request.method, request.path, http.read_body())
     taken = idempotency.take(actor=actor, key=key, request_hash=request_hash)
     if isinstance(taken, idempotency.Answer):
@@ -129,12 +136,14 @@ def _answer_once(actor: User, key: str, work: Callable[[], Response]) -> Respons
     answer = None
     try:
         try:
-            response = work()
+            response = work(taken)
         except TicksyError as error:
             response = http.answer_error(error)
         answer = idempotency.Answer(response.status_code, response.get_data())
     finally:
         idempotency.finish(taken, answer)
+    if taken.done_order_id is not None:
+        response.headers["Idempotency-Replayed"] = "true"
     return response
 
 

@@ -7,7 +7,7 @@ from sqlalchemy import Select
 from models import Claim, ClaimStatus, User
 from resources.base import ADMINS, LOGGED_IN, Resource, endpoint
 from schemas.claims import ClaimOut, ClaimSearch, NewClaim
-from schemas.common import Message
+from schemas.common import Message, Nothing
 from services import claims
 
 
@@ -27,3 +27,10 @@ class ClaimList(Resource):
     def get(self, _actor: User, query: ClaimSearch) -> Select[tuple[Claim]]:
         """What buyers say they paid, newest first."""
         return claims.list_claims(status=ClaimStatus(query.status) if query.status else None)
+
+
+class ClaimClosing(Resource):
+    @endpoint(access=ADMINS, body=Nothing, returns=ClaimOut)
+    def post(self, actor: User, claim_id: int, body: Nothing) -> Claim:
+        """Decide that a claim is not to be followed any more."""
+        return claims.close_claim(actor=actor, claim_id=claim_id)

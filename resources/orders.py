@@ -10,6 +10,7 @@ from schemas.common import Nothing, Page
 from schemas.orders import CheckoutOut, NewOrder, NewRefund, OrderOut
 from services import booking, orders, refunds
 from services.booking import Checkout, Line
+from services.idempotency import Taken
 
 
 class OrderList(Resource):
@@ -19,7 +20,7 @@ class OrderList(Resource):
         return orders.list_orders(actor=actor)
 
     @endpoint(access=LOGGED_IN, body=NewOrder, returns=CheckoutOut, status=201, idempotent=True)
-    def post(self, actor: User, body: NewOrder) -> tuple[CheckoutOut, int]:
+    def post(self, actor: User, body: NewOrder, taken: Taken | None) -> tuple[CheckoutOut, int]:
         """Hold tickets and send an M-PESA prompt; free tickets are issued at once."""
         lines = [
             Line(
@@ -29,7 +30,7 @@ class OrderList(Resource):
             )
             for line in body.tickets
         ]
-        checkout = booking.check_out(actor=actor, phone=body.phone or actor.phone, lines=lines)
+        checkout = booking.check_out(actor=actor, phone=body.phone or actor.phone, lines=lines, taken=taken)
         return _show(checkout), 201 if checkout.is_new else 200
 
 
@@ -57,9 +58,9 @@ class OrderRefund(Resource):
 
 class OrderPayment(Resource):
     @endpoint(access=LOGGED_IN, body=Nothing, returns=CheckoutOut, idempotent=True)
-    def post(self, actor: User, order_id: int, body: Nothing) -> CheckoutOut:
+    def post(self, actor: User, order_id: int, body: Nothing, taken: Taken | None) -> CheckoutOut:
         """Send another prompt for an order that is still open."""
-        return _show(booking.pay_order(actor=actor, order_id=order_id))
+        return _show(booking.pay_order(actor=actor, order_id=order_id, taken=taken))
 
 
 def _show_order(order: Order) -> OrderOut:

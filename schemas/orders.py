@@ -8,7 +8,7 @@ from pydantic import AfterValidator, AliasPath, Field, StringConstraints, comput
 from pydantic_core import PydanticCustomError
 
 from config import settings
-from models import OrderStatus, PaymentStatus
+from models import OrderStatus
 from schemas.common import EMPTY_IS_NONE, Answer, Email, Page, Phone, Request, RowId, Text, When, Whole, Word
 from schemas.events import EventBrief
 from schemas.tickets import TicketBrief
@@ -97,6 +97,8 @@ class PaymentOut(Answer):
     result: str | None = Field(validation_alias="result_text")
     created_at: When
     paid_at: When | None
+    #: Not shown: its order says what follows from it.
+    is_under_review: bool = Field(exclude=True)
 
 
 class RefundBrief(Answer):
@@ -156,10 +158,10 @@ class OrderOut(Answer):
     @property
     def paybill(self) -> PaybillOut | None:
         """Another way to pay, while the order is open and no money for it is being looked at."""
-        is_under_review = any(payment.status == PaymentStatus.QUARANTINED.value for payment in self.payments)
-        if not settings.MPESA_C2B_SECRET or self.status != OrderStatus.PENDING.value or is_under_review:
+        number = settings.paybill_number
+        is_under_review = any(payment.is_under_review for payment in self.payments)
+        if number is None or self.status != OrderStatus.PENDING.value or is_under_review:
             return None
-        number = settings.MPESA_PARTY_B or settings.MPESA_SHORTCODE
         return PaybillOut(number=number, account=self.order_id, amount=self.total_amount)
 
 

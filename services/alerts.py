@@ -148,19 +148,19 @@ def check_initiator_password() -> int:
 
 
 def check_silent_callbacks() -> int:
-    """Tell, once an hour, that prompts are settled by asking alone: Safaricom's posts do not reach us."""
+    """Tell, once an hour, that prompts are settled without their callbacks: Safaricom's posts do not reach us."""
     since = clock.ago(minutes=_SILENCE_MINUTES)
     with transaction() as session:
-        asked = session.scalar(
+        settled = session.scalar(
             select(func.count()).where(
                 Payment.created_at > clock.ago(hours=_PROMPTS_HOURS),
                 Payment.paid_at > since,
                 # Money paid by hand to our Paybill has no callback.
                 Payment.method == PaymentMethod.PROMPT,
-                Payment.paid_through.in_([MessageChannel.STK_QUERY, MessageChannel.PULL]),
+                Payment.paid_through.in_([MessageChannel.STK_QUERY, MessageChannel.PULL, MessageChannel.C2B]),
             )
         )
-        if (asked or 0) < _SILENT_PAYMENTS:
+        if (settled or 0) < _SILENT_PAYMENTS:
             return 0
         last_at = session.scalar(
             select(MpesaMessage.received_at)
@@ -170,7 +170,7 @@ def check_silent_callbacks() -> int:
         )
         if last_at is None or last_at <= since:
             sentence = (
-                f"{asked} payments in {_SILENCE_MINUTES} minutes, and not one callback: please check CALLBACK_URL and"
+                f"{settled} payments in {_SILENCE_MINUTES} minutes, and not one callback: please check CALLBACK_URL and"
                 " MPESA_CALLBACK_ADDRESSES."
             )
             raise_alert("silent_callbacks", sentence, once_per_hours=1)

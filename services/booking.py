@@ -23,7 +23,8 @@ from models import (
     TicketType,
     User,
 )
-from services import admission, audit, orders, prompts, stock
+from services import admission, audit, idempotency, orders, prompts, stock
+from services.idempotency import Taken
 from services.prompts import Prompt
 from services.settlement import lock_order
 from utils import clock, money
@@ -74,24 +75,27 @@ class Checkout:
 # ── Placing an order ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def check_out(*, actor: User, phone: str, lines: Sequence[Line]) -> Checkout:
+def check_out(*, actor: User, phone: str, lines: Sequence[Line], taken: Taken | None = None) -> Checkout:
     """Place an order and put its prompt on `phone` (stored form).
 
     When many pay at once the prompt waits in a queue. Raises what `place_order` raises, nothing being held then; and
     prompts.MpesaUnavailable, after which the order stands and can be paid with `pay_order`.
     """
-    placed = place_order(actor=actor, phone=phone, lines=lines)
+    if taken is not None and taken.done_order_id is not None:
+        return Checkout(orders.get_order(actor=actor, order_id=taken.done_order_id), is_new=False)
+    placed = place_order(actor=actor, phone=phone, lines=lines, taken=taken)
     if placed.prompt is not None:
         prompts.send_prompt(placed.prompt)
     return Checkout(orders.get_order(actor=actor, order_id=placed.order_id), placed.is_new)
 
 
-def place_order(*, actor: User, phone: str, lines: Sequence[Line]) -> Placed:
+def place_order(*, actor: User, phone: str, lines: Sequence[Line], taken: Taken | None = None) -> Placed:
     """Hold places and write down the prompt that is to be sent; a free order is paid at once.
 
     The same cart again while its order is open is that order, with a new prompt only if the last one has failed.
-    Raises NotFound, Invalid, NotOnSale, OverLimit, stock.SoldOut, Conflict, and of what `prompts.open_prompt` raises
-    PaymentUnderReview, PhoneBusy, PromptCooldown and PushQueueFull.
+    `taken` is the request's Idempotency-Key, if it has one. Raises NotFound, Invalid, NotOnSale, OverLimit,
+    stock.SoldOut, Conflict, what `idempotency.note_order` raises, and of what `prompts.open_prompt` raises
+    PaymentUnderReview, BuyerBusy, PhoneBusy, PromptCooldown and PushQueueFull.
     """
     wanted = Counter[int]()
     for line in lines:
@@ -102,13 +106,16 @@ def place_order(*, actor: User, phone: str, lines: Sequence[Line]) -> Placed:
         order = _find_same_order(actor, phone, _describe(wanted))
         is_new = order is None
         if order is None:
-            order, prompt = _create_order(actor, phone, lines, wanted)
+            order, prompt = _create_order(actor, phone, lines, wanted, taken)
         else:
+            idempotency.note_order(taken, order.id)
             prompt = _renew_order(order, actor, lines)
     return Placed(order.id, prompt, is_new)
 
 
-def _create_order(actor: User, phone: str, lines: Sequence[Line], wanted: Counter[int]) -> tuple[Order, Prompt | None]:
+def _create_order(
+    actor: User, phone: str, lines: Sequence[Line], wanted: Counter[int], taken: Taken | None
+) -> tuple[Order, Prompt | None]:
     ticket_types = _load_ticket_types(wanted)
     event = ticket_types[0].event
     _check_sale(ticket_types, wanted)
@@ -143,6 +150,7 @@ def _create_order(actor: User, phone: str, lines: Sequence[Line], wanted: Counte
     )
     db.session.add(order)
     db.session.flush()
+    idempotency.note_order(taken, order.id)
     audit.record(actor, "order_placed", order, reference=order.reference, total_kes=total_kes)
     if total_kes > 0:
         prompt = prompts.open_prompt(order)
@@ -276,17 +284,20 @@ def _attendees(buyer: User, lines: Sequence[Line], ticket_type_id: int) -> list[
 # ── An open order ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def pay_order(*, actor: User, order_id: int) -> Checkout:
-    """Put another prompt on the phone while the hold lasts.
+def pay_order(*, actor: User, order_id: int, taken: Taken | None = None) -> Checkout:
+    """Put another prompt on the phone while the hold lasts. `taken` is the request's Idempotency-Key, if it has one.
 
-    Raises NotFound, Conflict, and what `prompts.open_prompt` and `prompts.send_prompt` raise.
+    Raises NotFound, Conflict, and what `idempotency.note_order`, `prompts.open_prompt` and `prompts.send_prompt` raise.
     """
+    if taken is not None and taken.done_order_id is not None:
+        return Checkout(orders.get_order(actor=actor, order_id=taken.done_order_id), is_new=False)
     with transaction():
         order = _lock_own_order(actor, order_id)
         if order.status is OrderStatus.PAID:
             raise Conflict("This order is paid already.", code="already_paid")
         if not order.is_open:
             raise Conflict("This order is no longer open. Please order again.", code="order_not_open")
+        idempotency.note_order(taken, order.id)
         prompt = _prompt_again(order)
     prompts.send_prompt(prompt)
     return Checkout(orders.get_order(actor=actor, order_id=order_id), is_new=False)

@@ -6,18 +6,18 @@ moved; what is not plainly this order's waits for a person.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Sequence
 from datetime import timedelta
 
-from sqlalchemy import Row, Select, select
-from sqlalchemy.orm import joinedload
+from sqlalchemy import Row, Select, select, update
+from sqlalchemy.orm import joinedload, selectinload
 
 from config import settings
 from models import AuditLog, Claim, ClaimStatus, Order, OrderStatus, Payment, PaymentMethod, PaymentStatus, User
 from services import alerts, audit, ledger, paybill
 from utils import clock
+from utils import phone as phones
 from utils.database import db, transaction
 from utils.errors import Conflict, NotFound, TooManyRequests
 
@@ -100,8 +100,8 @@ def _attach(claim: Claim, order: Order) -> bool:
 def is_plainly_of(payment: Payment, order: Order) -> bool:
     """Whether money that has no order is certainly this one's: the account number it names, or else whose it is.
 
-    The payer's number proves nothing about an order that was placed when the money was there already: anybody who
-    knows of the money may order with that number.
+    The payer's number proves nothing about an order that was placed when the money had moved already, nor about one
+    that never had a prompt on that phone: anybody who knows of the money may order with that number. Needs `payments`.
     """
     is_free = (
         payment.order_id is None
@@ -116,9 +116,14 @@ def is_plainly_of(payment: Payment, order: Order) -> bool:
     named = db.session.scalar(paybill.find_named(payment.typed_reference).with_only_columns(Order.id))
     if named is not None:
         return named == order.id
-    if payment.payer is None or payment.created_at < order.created_at:
+    if payment.moved_at is None or payment.moved_at < order.created_at:
         return False
-    return payment.payer.lower() in (order.phone, hashlib.sha256(order.phone.encode()).hexdigest())
+    return phones.is_told(payment.payer, order.phone) and any(_was_shown(prompt) for prompt in order.payments)
+
+
+def _was_shown(payment: Payment) -> bool:
+    """Whether it is a prompt that the order's phone did or may have seen."""
+    return payment.pushed_at is not None and payment.status not in (PaymentStatus.QUEUED, PaymentStatus.REFUSED)
 
 
 # ── Money that comes after its claim ──────────────────────────────────────────────────────────────────────────────
@@ -126,13 +131,31 @@ def is_plainly_of(payment: Payment, order: Order) -> bool:
 
 def match_open_claims() -> int:
     """Look again at open claims whose money has come since; returns how many were attached."""
-    attached, last_id = 0, 0
+    attached, last_id = _note_settled(), 0
     while found := _find_matches(after_id=last_id):
         last_id = found[-1].Claim.id
         # Looked at without locks first: most of them wait for a person.
         plain = [row.Claim for row in found if is_plainly_of(row.Payment, row.Order)]
         attached += sum(_match(claim.id, claim.order_id) for claim in plain)
     return attached
+
+
+def _note_settled() -> int:
+    """Claims whose order has got the money in another way: it named the order, or an admin attached it."""
+    with transaction() as session:
+        noted = session.scalars(
+            update(Claim)
+            .where(
+                Claim.status == ClaimStatus.OPEN,
+                Claim.receipt == Payment.receipt,
+                Claim.order_id == Payment.order_id,
+                Payment.status == PaymentStatus.PAID,
+            )
+            .values(status=ClaimStatus.ATTACHED)
+            .returning(Claim.id)
+            .execution_options(synchronize_session=False)
+        ).all()
+    return len(noted)
 
 
 def _find_matches(*, after_id: int) -> Sequence[Row[tuple[Claim, Payment, Order]]]:
@@ -150,6 +173,7 @@ def _find_matches(*, after_id: int) -> Sequence[Row[tuple[Claim, Payment, Order]
                 Payment.amount_kes == Order.total_kes,
                 Order.status.in_(_AWAIT_MONEY),
             )
+            .options(selectinload(Order.payments))
             .order_by(Claim.id)
             .limit(_AT_ONCE)
             .execution_options(populate_existing=True)

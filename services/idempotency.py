@@ -2,7 +2,8 @@
 
 The key is taken in a transaction of its own before the work, and given its answer in another one after it; no
 connection is held meanwhile. A key that nobody answers, since its process was killed, is free again once its lease
-ends.
+ends. Whether its work had been done by then is not guessed: the transaction that places an order, or opens a prompt,
+writes so into the key's row. Whoever takes that over shows the order as it stands, and does nothing.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ import logging
 import re
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import and_, delete, or_, select, update
+from sqlalchemy import ColumnElement, and_, case, delete, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -63,6 +65,8 @@ class Taken:
 
     key_id: int
     working_until: datetime
+    #: Who had the right before did the work, which was about this order, and was killed before it could say so.
+    done_order_id: int | None = None
 
 
 def hash_request(method: str, path: str, body: bytes) -> bytes:
@@ -78,47 +82,74 @@ def take(*, actor: User, key: str, request_hash: bytes) -> Taken | Answer:
     if not _KEY.fullmatch(key):
         sentence = "Please give an Idempotency-Key of 1 to 255 printable ASCII characters."
         raise Invalid(sentence, errors=[{"field": "Idempotency-Key", "message": sentence}])
-    working_until = clock.ahead(seconds=_lease_seconds())
+    wanted = {"request_hash": request_hash, "working_until": clock.ahead(seconds=_lease_seconds())}
     with transaction() as session:
-        key_id = _insert(actor.id, key, request_hash, working_until)
-        if key_id is not None:
-            return Taken(key_id, working_until)
-        # The row is there, and locked by the INSERT that met it.
-        known = session.scalars(
+        taken = _insert(actor.id, key, wanted) or _take_over(actor.id, key, wanted)
+        if taken is not None:
+            return taken
+        known = session.scalar(
             select(IdempotencyKey)
             .where(IdempotencyKey.user_id == actor.id, IdempotencyKey.key == key)
             .execution_options(populate_existing=True)
-        ).one()
-        if known.request_hash != request_hash:
-            raise KeyReused
-        if known.status is None:
-            raise InProgress
-        return Answer(known.status, known.body or b"")
+        )
+    if known is not None and known.request_hash != request_hash:
+        raise KeyReused
+    if known is None or known.status is None:  # none: it was freed a moment ago
+        raise InProgress
+    return Answer(known.status, known.body or b"")
 
 
-def _insert(user_id: int, key: str, request_hash: bytes, working_until: datetime) -> int | None:
-    """The id of the key's row if it is ours to work on: new, past its hours, or left by who was killed."""
-    new = insert(IdempotencyKey).values(
-        user_id=user_id, key=key, request_hash=request_hash, working_until=working_until, created_at=clock.now()
-    )
+def _insert(user_id: int, key: str, wanted: dict[str, Any]) -> Taken | None:
+    """A key that is new. Who meets its row does not wait: whoever works on it may have it locked for seconds."""
+    new = insert(IdempotencyKey).values(user_id=user_id, key=key, created_at=clock.now(), **wanted)
+    key_id = db.session.scalar(new.on_conflict_do_nothing().returning(IdempotencyKey.id))
+    return None if key_id is None else Taken(key_id, wanted["working_until"])
+
+
+def _take_over(user_id: int, key: str, wanted: dict[str, Any]) -> Taken | None:
+    """A key that is past its hours, or was left by who was killed at the same request."""
     is_past = IdempotencyKey.created_at <= clock.ago(hours=settings.IDEMPOTENCY_HOURS)
-    was_left = and_(IdempotencyKey.status.is_(None), IdempotencyKey.request_hash == new.excluded.request_hash)
-    taking = new.on_conflict_do_update(
-        index_elements=[IdempotencyKey.user_id, IdempotencyKey.key],
-        set_={
-            "request_hash": new.excluded.request_hash,
-            "working_until": new.excluded.working_until,
-            "created_at": new.excluded.created_at,
-            "status": None,
-            "body": None,
-        },
-        where=and_(IdempotencyKey.working_until <= clock.now(), or_(is_past, was_left)),
-    )
-    return db.session.scalar(taking.returning(IdempotencyKey.id))
+    was_left = and_(IdempotencyKey.status.is_(None), IdempotencyKey.request_hash == wanted["request_hash"])
+    row = db.session.execute(
+        update(IdempotencyKey)
+        .where(
+            IdempotencyKey.user_id == user_id,
+            IdempotencyKey.key == key,
+            IdempotencyKey.working_until <= clock.now(),
+            or_(is_past, was_left),
+        )
+        .values(
+            order_id=case((is_past, None), else_=IdempotencyKey.order_id),
+            status=None,
+            body=None,
+            created_at=clock.now(),
+            **wanted,
+        )
+        .returning(IdempotencyKey.id, IdempotencyKey.order_id)
+        .execution_options(synchronize_session=False)
+    ).one_or_none()
+    return None if row is None else Taken(row.id, wanted["working_until"], row.order_id)
 
 
 def _lease_seconds() -> float:
     return _PUSHES * (settings.MPESA_CONNECT_SECONDS + settings.MPESA_ANSWER_SECONDS) + _BESIDES_SECONDS
+
+
+def note_order(taken: Taken | None, order_id: int) -> None:
+    """The caller's transaction does the work, which is about this order: the key knows so from its commit on.
+
+    Raises InProgress where we were so slow that somebody took over: the work is theirs then, and ours must not happen.
+    Nothing to do for a request without a key.
+    """
+    if taken is None:
+        return
+    ours = update(IdempotencyKey).where(_is_ours(taken)).values(order_id=order_id).returning(IdempotencyKey.id)
+    if db.session.scalar(ours.execution_options(synchronize_session=False)) is None:
+        raise InProgress
+
+
+def _is_ours(taken: Taken) -> ColumnElement[bool]:
+    return and_(IdempotencyKey.id == taken.key_id, IdempotencyKey.working_until == taken.working_until)
 
 
 def finish(taken: Taken, answer: Answer | None) -> None:
@@ -126,16 +157,18 @@ def finish(taken: Taken, answer: Answer | None) -> None:
 
     Whoever took over after the lease has the key: nothing is done then.
     """
-    is_ours = and_(IdempotencyKey.id == taken.key_id, IdempotencyKey.working_until == taken.working_until)
     if answer is None:
         db.session.rollback()  # what failed may have left its transaction broken
     try:
         with transaction() as session:
             if answer is not None and answer.is_final:
                 values = {"status": answer.status, "body": answer.body}
-                session.execute(update(IdempotencyKey).where(is_ours).values(values))
-            else:
-                session.execute(delete(IdempotencyKey).where(is_ours))
+                session.execute(update(IdempotencyKey).where(_is_ours(taken)).values(values))
+                return
+            if answer is None:  # it may have failed after its work was done, which must not be done again
+                is_done = and_(_is_ours(taken), IdempotencyKey.order_id.is_not(None))
+                session.execute(update(IdempotencyKey).where(is_done).values(working_until=clock.now()))
+            session.execute(delete(IdempotencyKey).where(_is_ours(taken)))
     except SQLAlchemyError:  # the work is done, and who asked for it has to be told so
         log.exception("the answer to key %s is not kept", taken.key_id)
 

@@ -35,7 +35,7 @@ def receive_callback(*, token: str, body: bytes, remote_address: str | None) -> 
 
     From an address that is not Safaricom's it is only a reason to ask. Raises NotFound for a token that is not ours.
     """
-    with _own_connection() as session:
+    with own_connection() as session:
         payment_id = session.scalar(select(Payment.id).where(Payment.callback_token_hash == hash_secret(token)))
         if payment_id is None:
             raise _stranger()
@@ -59,7 +59,7 @@ def receive_hint(*, body: bytes, remote_address: str | None) -> int | None:
         .correlate(Payment)
         .scalar_subquery()
     )
-    with _own_connection() as session:
+    with own_connection() as session:
         payment_id = session.scalar(
             update(Payment)
             .where(
@@ -88,7 +88,7 @@ def receive_result(*, token: str, body: bytes, remote_address: str | None, is_ti
 
     From an address that is not Safaricom's a result counts as giving up: we ask. Raises NotFound.
     """
-    with _own_connection() as session:
+    with own_connection() as session:
         request_id = session.scalar(select(MpesaRequest.id).where(MpesaRequest.result_token_hash == hash_secret(token)))
         if request_id is None:
             raise _stranger()
@@ -101,7 +101,7 @@ def receive_result(*, token: str, body: bytes, remote_address: str | None, is_ti
 def receive_confirmation(*, body: bytes, remote_address: str | None) -> int:
     """Store the word that somebody paid our Paybill; returns the message's id, to be asked about next."""
     money = read_confirmation(body)
-    with _own_connection() as session:
+    with own_connection() as session:
         message = MpesaMessage(
             channel=MessageChannel.C2B,
             receipt=money.receipt if money else None,
@@ -136,7 +136,8 @@ def store(
 
 
 @contextmanager
-def _own_connection() -> Iterator[Session]:
+def own_connection() -> Iterator[Session]:
+    """A transaction on one of the connections that are there for what Safaricom posts, and for nothing else."""
     with Session(db.engines["inbox"]) as session, session.begin():
         yield session
 

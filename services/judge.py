@@ -17,7 +17,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 from models import MessageChannel, MpesaRequest, Order, Payment, PaymentMethod, PaymentStatus, Refund, RequestKind
-from utils.mpesa_codes import FAILURES
+from utils.mpesa_codes import FAILURES, NOT_KNOWN
 from utils.mpesa_reports import MoneyIn, Outcome, Report, Result, ResultOutcome, receipt_of
 
 FOREIGN_IDS = "the ids are those of another payment"
@@ -25,9 +25,9 @@ FOREIGN_IDS = "the ids are those of another payment"
 AWAITS_RECEIPTS = "a second payment of this order, as it seems: waits until the receipts of both are known"
 #: By so much M-PESA's times may be behind ours: its list ends them in a Z that may mean Nairobi or Greenwich.
 _CLOCKS_APART = timedelta(hours=3, minutes=2)
-#: Looks at a refund that M-PESA has not carried out before it counts as lost. A reversal cannot be done twice, so it is
-#: sent again after a few minutes; a payout can, so it takes long, and a person, to send it again.
-_LOOKS_UNTIL_SENT_AGAIN, _LOOKS_UNTIL_LOST = 6, 8
+#: Looks at a refund that M-PESA has not carried out before it is sent again. Neither kind can be done twice by that: a
+#: payment is reversed once, and a payout goes out under the id it had, which Daraja takes once.
+_LOOKS_UNTIL_REVERSED_AGAIN, _LOOKS_UNTIL_PAID_OUT_AGAIN = 6, 8
 
 
 @dataclass(frozen=True)
@@ -231,10 +231,11 @@ def judge_money(order: Order | None, known: Payment | None, money: MoneyIn) -> M
 
 
 def _prompt_it_fits(payments: Sequence[Payment], money: MoneyIn, *, is_paid: bool) -> Payment | None:
-    """The prompt without receipt that this money may be of; one known as paid before one that is still open."""
+    """The prompt without receipt that this money may be of: one known as paid before one that is still open, and of
+    several the one that was on the phone last."""
     fitting = [
         one
-        for one in payments
+        for one in reversed(payments)
         if one.method is PaymentMethod.PROMPT
         and one.receipt is None
         and one.amount_kes == money.amount
@@ -266,7 +267,7 @@ class NotGoneBack:
 
 @dataclass(frozen=True)
 class SendAgain:
-    """The refund was never carried out, and is of a kind that cannot be done twice."""
+    """M-PESA says that the refund was not carried out; sending it again cannot do it twice."""
 
 
 @dataclass(frozen=True)
@@ -324,15 +325,14 @@ def _judge_status(request: MpesaRequest, refund: Refund | None, result: Result) 
     if request.receipt is not None:  # asked by the receipt of the payment that the reversal undoes
         if status == "reversed":
             return GoneBack(None)
-        is_lost = status == "completed" and refund.looks >= _LOOKS_UNTIL_SENT_AGAIN
+        is_lost = status == "completed" and refund.looks >= _LOOKS_UNTIL_REVERSED_AGAIN
         return SendAgain() if is_lost else Ask("not reversed yet")
     if status == "completed":
         return GoneBack(result.receipt)
     if status in ("cancelled", "declined", "expired"):
-        return NotGoneBack(status, f"M-PESA: {status}.")
-    if result.outcome is ResultOutcome.FAILED and refund.looks >= _LOOKS_UNTIL_LOST:
-        return NotGoneBack(result.code or "", "M-PESA knows of no such payment: it was never carried out.")
-    return Ask("not known yet")
+        return NotGoneBack(status, f"M-PESA says that it was {status}: send it by hand.")
+    is_lost = result.code in NOT_KNOWN and refund.looks >= _LOOKS_UNTIL_PAID_OUT_AGAIN
+    return SendAgain() if is_lost else Ask("not known yet")
 
 
 def _judge_status_of_payment(request: MpesaRequest, result: Result, status: str) -> ResultVerdict:

@@ -17,6 +17,7 @@ from config import settings
 from models import (
     EventStatus,
     MessageChannel,
+    MpesaRequest,
     Order,
     OrderStatus,
     Payment,
@@ -25,6 +26,8 @@ from models import (
     Refund,
     RefundMethod,
     RefundStatus,
+    RequestKind,
+    RequestStatus,
     Ticket,
     TicketStatus,
     User,
@@ -32,6 +35,7 @@ from models import (
 from services import admission, alerts, audit, stock
 from services.judge import AWAITS_RECEIPTS
 from utils import clock
+from utils import phone as phones
 from utils.database import db
 from utils.errors import NotFound
 
@@ -41,6 +45,9 @@ log = logging.getLogger(__name__)
 _LOCK_RECEIPT = 2
 #: States that only money leads to: more of it goes back.
 _HAD_MONEY = frozenset({OrderStatus.PAID, OrderStatus.PARTLY_REFUNDED, OrderStatus.REFUND_DUE, OrderStatus.REFUNDED})
+#: What an admin is told of a refund.
+TAKEN_BACK = "M-PESA took the whole payment back itself."
+_SEND_NO_MORE = f"{TAKEN_BACK} Do not send this any more; look in its portal whether it was sent."
 #: Daraja pays out no less (portal, "B2C").
 B2C_LEAST_KES = 10
 
@@ -122,6 +129,7 @@ def open_paybill_payment(
     status: PaymentStatus = PaymentStatus.QUARANTINED,
     typed_reference: str | None = None,
     payer: str | None = None,
+    moved_at: datetime | None = None,
 ) -> Payment:
     """Write down money that is no prompt's. The receipt must be locked, and nobody's."""
     payment = Payment(
@@ -131,6 +139,7 @@ def open_paybill_payment(
         receipt=receipt,
         typed_reference=typed_reference,
         payer=payer,
+        moved_at=moved_at,
         status=status,
         refunded_kes=0,
     )
@@ -246,9 +255,16 @@ def _method(payment: Payment, amount_kes: int) -> RefundMethod:
         return RefundMethod.BY_HAND
     if amount_kes == payment.amount_kes:
         return RefundMethod.REVERSAL
-    if payment.method is PaymentMethod.PROMPT and amount_kes >= B2C_LEAST_KES:
+    if _is_from_its_phone(payment) and amount_kes >= B2C_LEAST_KES:
         return RefundMethod.B2C
     return RefundMethod.BY_HAND
+
+
+def _is_from_its_phone(payment: Payment) -> bool:
+    """Whether the phone that was prompted is certainly the one that paid: M-PESA said so of the prompt itself, or named
+    the payer. A prompt can also have adopted money that somebody else paid by hand."""
+    is_answered = payment.paid_through in (MessageChannel.STK_CALLBACK, MessageChannel.STK_QUERY)
+    return payment.phone is not None and (is_answered or phones.is_told(payment.payer, payment.phone))
 
 
 def void_tickets(order: Order, tickets: Sequence[Ticket], refund: Refund | None) -> Counter[int]:
@@ -271,6 +287,7 @@ def take_back(order: Order | None, payment: Payment, *, channel: MessageChannel)
     payment.note = "M-PESA took this money back without us."
     audit.record(None, "payment_reversed", payment, receipt=payment.receipt, channel=channel.value)
     alerts.raise_alert("payment_reversed", f"M-PESA reversed payment {payment.id} without us.", target=payment)
+    _stop_refunds(order, payment)
     if order is None or order.status not in (OrderStatus.PAID, OrderStatus.PARTLY_REFUNDED):
         return
     if any(one.amount_kes > one.refunded_kes for one in order.payments if one.status is PaymentStatus.PAID):
@@ -285,12 +302,59 @@ def take_back(order: Order | None, payment: Payment, *, channel: MessageChannel)
     stock.unsell(freed)
 
 
+def _stop_refunds(order: Order | None, payment: Payment) -> None:
+    """Parts of a payment that M-PESA has taken back as a whole: what was not sent must not be any more, and of what
+    was, or may have been, a person is told."""
+    undone = db.session.scalars(
+        select(Refund)
+        .where(Refund.payment_id == payment.id, Refund.status != RefundStatus.DONE)
+        .order_by(Refund.id)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    ).all()
+    for refund in undone:
+        if refund.status is RefundStatus.REQUESTED:
+            drop_refund(order, refund)
+            continue
+        _tell_of_both(refund)
+        if refund.status is not RefundStatus.SENT:  # what becomes of that, M-PESA will say
+            refund.note = _SEND_NO_MORE
+
+
+def drop_refund(order: Order | None, refund: Refund) -> None:
+    """A refund that waits to be sent, of a payment that M-PESA has taken back as a whole: its money went back by that,
+    so it is done, but without `done_at`, since it did not go out itself."""
+    in_doubt = select(MpesaRequest.id).where(
+        MpesaRequest.refund_id == refund.id,
+        MpesaRequest.kind != RequestKind.STATUS,
+        MpesaRequest.status.not_in([RequestStatus.REFUSED, RequestStatus.ANSWERED]),
+    )
+    if db.session.scalar(in_doubt.limit(1)) is not None:  # an earlier try may have arrived
+        _tell_of_both(refund)
+    refund.move_to(RefundStatus.DONE)
+    refund.next_look_at, refund.note = None, TAKEN_BACK
+    audit.record(None, "refund_dropped", refund, reason=TAKEN_BACK)
+    _close_order(order)
+
+
+def _tell_of_both(refund: Refund) -> None:
+    sentence = (
+        f"M-PESA reversed payment {refund.payment_id} as a whole, while refund {refund.id} of KES {refund.amount_kes}"
+        f" of it was {refund.status.value}: look in its portal whether too much went back."
+    )
+    alerts.raise_alert("refund_of_reversed", sentence, target=refund, once_per_hours=24)
+
+
 def finish_refund(order: Order | None, refund: Refund, *, receipt: str | None) -> None:
     """The refund has arrived. Its order is refunded once all that was due back is."""
     refund.move_to(RefundStatus.DONE)
     refund.done_at, refund.next_look_at, refund.note = clock.now(), None, None
     refund.receipt = receipt or refund.receipt
     audit.record(None, "refund_done", refund, receipt=receipt)
+    _close_order(order)
+
+
+def _close_order(order: Order | None) -> None:
     if order is not None and order.status is OrderStatus.REFUND_DUE and not has_open_refunds(order):
         order.move_to(OrderStatus.REFUNDED)
 
@@ -305,6 +369,8 @@ def has_open_refunds(order: Order) -> bool:
 def fail_refund(refund: Refund, *, code: str, reason: str) -> None:
     """The refund did not go through: it waits for a person, and its tickets stay void."""
     refund.move_to(RefundStatus.FAILED)
+    if db.session.scalar(select(Payment.status).where(Payment.id == refund.payment_id)) is PaymentStatus.REVERSED:
+        reason = f"{reason} {_SEND_NO_MORE}"
     refund.result_code, refund.note, refund.next_look_at = code, reason, None
     audit.record(None, "refund_failed", refund, code=code, reason=reason)
     alerts.raise_alert("refund_failed", f"Refund {refund.id} failed: {reason}", target=refund)

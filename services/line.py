@@ -69,6 +69,22 @@ def take_turn() -> Turn:
     return Turn(max(0.0, float(wait)), None if rest is None else float(rest))
 
 
+def reserve_queries(count: int, *, per_second: float) -> float:
+    """Take so many questions out of the budget that all workers share; returns the seconds until they may be asked."""
+    step = timedelta(seconds=count / per_second)
+    wait = db.session.scalar(
+        insert(MpesaLine)
+        .values(id=1, next_push_at=_now(), next_sweep_at=_now() + step)
+        .on_conflict_do_update(
+            index_elements=[MpesaLine.id],
+            # GREATEST passes over NULL.
+            set_={"next_sweep_at": func.greatest(MpesaLine.next_sweep_at, _now()) + step},
+        )
+        .returning(_seconds_until(MpesaLine.next_sweep_at - step))
+    )
+    return max(0.0, float(wait or 0))
+
+
 # ── The breaker ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 

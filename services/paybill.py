@@ -22,6 +22,7 @@ from models import (
     Order,
     OrderStatus,
     Payment,
+    PaymentMethod,
     PaymentStatus,
     Refund,
     RefundStatus,
@@ -61,10 +62,12 @@ _PULLS_APART_SECONDS = 15
 
 def check_payment(*, reference: str, amount: Decimal | None) -> str:
     """What to answer Safaricom before somebody's money moves: ACCEPTED, WRONG_ACCOUNT or WRONG_AMOUNT."""
-    order = db.session.scalar(find_named(reference))
-    if order is None or not order.is_open:
-        return WRONG_ACCOUNT
-    return ACCEPTED if amount == order.total_kes else WRONG_AMOUNT
+    # Safaricom waits for eight seconds, and then lets the money in as it was told to once for all.
+    with inbox.own_connection() as session:
+        order = session.scalar(find_named(reference))
+        if order is None or not order.is_open:
+            return WRONG_ACCOUNT
+        return ACCEPTED if amount == order.total_kes else WRONG_AMOUNT
 
 
 def find_named(reference: str | None) -> Select[tuple[Order]]:
@@ -267,6 +270,7 @@ def settle_money(money: MoneyIn, *, channel: MessageChannel, received_at: dateti
 
 def _adopt(order: Order, payment: Payment, money: MoneyIn, channel: MessageChannel, at: datetime) -> None:
     payment.receipt, payment.payer, payment.typed_reference = money.receipt, money.payer, money.reference
+    payment.moved_at = money.at
     if payment.status in (PaymentStatus.PAID, PaymentStatus.QUARANTINED):
         audit.record(None, "receipt_adopted", payment, receipt=money.receipt, channel=channel.value)
         ledger.release_doubles(order)
@@ -282,6 +286,7 @@ def _open(order: Order | None, money: MoneyIn, status: PaymentStatus) -> Payment
         status=status,
         typed_reference=money.reference,
         payer=money.payer,
+        moved_at=money.at,
     )
 
 
@@ -319,12 +324,22 @@ def take_back(receipt: str, *, channel: MessageChannel) -> None:
 def attach(order: Order, payment: Payment, *, actor: User | None) -> None:
     """Give money in quarantine to an order, both locked by the caller: it pays it, or goes back as a second payment.
 
-    Raises Conflict for money that is spoken for, or is not the order's total.
+    Raises Conflict for money that is spoken for, whose receipt or amount is not certain, or is not the order's total.
     """
     if payment.status is not PaymentStatus.QUARANTINED or payment.refunded_kes > 0:
         raise Conflict("This payment is not waiting for a decision.", code="not_in_quarantine")
+    if payment.receipt is None:
+        raise Conflict(
+            "Its receipt is not known yet: it may be money that was counted already.", code="receipt_unknown"
+        )
     if payment.amount_kes != order.total_kes:
         raise Conflict("The amount is not this order's total. It can be refunded instead.", code="amount_differs")
+    if payment.method is PaymentMethod.PROMPT and payment.reconciled_at is None:
+        # Its amount is what we asked for; what came may be another, which is why it is here.
+        raise Conflict(
+            "M-PESA's list has not confirmed the amount of this payment yet. Please have it rechecked first.",
+            code="amount_unconfirmed",
+        )
     if payment.order_id not in (None, order.id):
         raise Conflict("This payment names another order.", code="names_another_order")
     if order.status in (OrderStatus.REFUND_DUE, OrderStatus.REFUNDED, OrderStatus.PARTLY_REFUNDED):

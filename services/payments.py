@@ -17,7 +17,7 @@ from services import audit, ledger, paybill, questions
 from utils import clock, references
 from utils import phone as phones
 from utils.database import db, transaction
-from utils.errors import NotFound
+from utils.errors import Conflict, NotFound
 
 #: Lines of a story, and characters of one message in it.
 _MOST_LINES, _MOST_CHARACTERS = 500, 4_000
@@ -65,11 +65,7 @@ def list_payments(search: Search) -> Select[tuple[Payment]]:
 def list_suspense() -> Select[tuple[Payment]]:
     """Money that waits for a person, longest waiting first: its `note` says why."""
     in_quarantine = and_(Payment.status == PaymentStatus.QUARANTINED, Payment.refunded_kes == 0)
-    return (
-        _with_order()
-        .where(or_(in_quarantine, Payment.note.is_not(None), Payment.status == PaymentStatus.REVERSED))
-        .order_by(Payment.id)
-    )
+    return _with_order().where(or_(in_quarantine, Payment.note.is_not(None))).order_by(Payment.id)
 
 
 def get_payment(payment_id: int) -> Payment:
@@ -189,6 +185,20 @@ def recheck_payment(*, actor: User, payment_id: int) -> Payment:
         paybill.pull_soon()
     if question is not None:
         questions.send(question)
+    return get_payment(payment_id)
+
+
+def mark_seen(*, actor: User, payment_id: int) -> Payment:
+    """A person has looked: take the payment off the suspense list. Raises NotFound; Conflict for money in quarantine,
+    which leaves the list by being attached or refunded alone."""
+    with transaction():
+        _order, payment = paybill.lock_payment(payment_id)
+        if payment is None:
+            raise _no_such_payment()
+        if payment.status is PaymentStatus.QUARANTINED and payment.refunded_kes == 0:
+            raise Conflict("This money has to be attached to an order or refunded.", code="in_quarantine")
+        audit.record(actor, "payment_seen", payment, note=payment.note)
+        payment.note, payment.seen_at = None, clock.now()
     return get_payment(payment_id)
 
 

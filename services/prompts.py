@@ -20,8 +20,8 @@ from datetime import datetime, timedelta
 from sqlalchemy import Row, Select, and_, func, or_, select, update
 
 from config import settings
-from models import OPEN_PAYMENTS, Order, OrderStatus, Payment, PaymentStatus
-from services import line, settlement
+from models import OPEN_PAYMENTS, Order, OrderStatus, Payment, PaymentMethod, PaymentStatus
+from services import alerts, line, settlement
 from utils import clock, money
 from utils.database import db, transaction
 from utils.errors import Conflict, TooManyRequests, Unavailable
@@ -34,8 +34,9 @@ log = logging.getLogger(__name__)
 DESCRIPTION = "Ticksy"
 #: Result codes of ours, for pushes that were not tried.
 NOT_SENT, RESTING = "not_sent", "resting"
-#: Keeps this advisory lock apart from others.
-_LOCK_PHONE = 1
+_ORDER_OVER = "It was not sent, since the order was over."
+#: Keep these advisory locks apart from others.
+_LOCK_PHONE, _LOCK_BUYER = 1, 4
 #: Refused ones included, which cost the buyer nothing but Daraja its patience.
 _PUSHES_PER_ORDER = 10
 #: A turn that comes within so long is waited for where it was taken; a later one is left to the worker.
@@ -65,6 +66,13 @@ class PhoneBusy(TooManyRequests):
     code, message = (
         "too_many_prompts",
         "This phone was sent too many payment requests. Please try again later.",
+    )
+
+
+class BuyerBusy(TooManyRequests):
+    code, message = (
+        "too_many_prompts",
+        "You have asked for too many payment requests. Please try again later.",
     )
 
 
@@ -111,10 +119,10 @@ def open_prompt(order: Order) -> Prompt:
     """Write down a new prompt for an open order, before anything is sent. Needs `payments`, and the order locked.
 
     An unanswered prompt gives way once it cannot be on the phone any more; it stays watched, and its money counts.
-    Raises PromptPending, PaymentUnderReview, NoPromptsLeft, PhoneBusy, PromptCooldown, PushQueueFull.
+    Raises PromptPending, PaymentUnderReview, NoPromptsLeft, BuyerBusy, PhoneBusy, PromptCooldown, PushQueueFull.
     """
     for payment in order.payments:
-        if payment.status is PaymentStatus.QUARANTINED:
+        if payment.is_under_review:
             raise PaymentUnderReview
         if _may_be_shown(payment):
             raise PromptPending("Your payment request is on its way to the phone." if _is_queued(payment) else None)
@@ -122,6 +130,7 @@ def open_prompt(order: Order) -> Prompt:
             payment.superseded_at = clock.now()
     if order.prompts_used >= settings.PROMPTS_PER_ORDER or len(order.payments) >= _PUSHES_PER_ORDER:
         raise NoPromptsLeft
+    _check_buyer(order.buyer_id)
     _check_phone(order.phone, order.total_kes)
     waits = line.queue_seconds()
     if waits > settings.PUSH_QUEUE_SECONDS:
@@ -157,6 +166,26 @@ def _may_be_shown(payment: Payment) -> bool:
         return False
     shown_at = payment.pushed_at or payment.created_at
     return _is_queued(payment) or clock.now() < shown_at + timedelta(seconds=settings.PROMPT_SECONDS)
+
+
+def _check_buyer(buyer_id: int) -> None:
+    """Nobody makes many phones ring, or uses up the pace of all pushes: every prompt counts, whatever became of it.
+
+    The lock has tries for several of a buyer's orders count one another: each holds only its own order's. Raises
+    BuyerBusy.
+    """
+    db.session.execute(select(func.pg_advisory_xact_lock(_LOCK_BUYER, func.hashint8(buyer_id))))
+    since = clock.ago(hours=1)
+    oldest_that_counts = db.session.scalar(
+        select(Payment.created_at)
+        .join(Order, Order.id == Payment.order_id)
+        .where(Order.buyer_id == buyer_id, Payment.method == PaymentMethod.PROMPT, Payment.created_at > since)
+        .order_by(Payment.created_at.desc())
+        .offset(settings.PROMPTS_PER_BUYER_AND_HOUR - 1)
+        .limit(1)
+    )
+    if oldest_that_counts is not None:
+        raise BuyerBusy(retry_after=_whole_seconds((oldest_that_counts - since).total_seconds()))
 
 
 def _check_phone(phone: str, amount_kes: int) -> None:
@@ -216,13 +245,19 @@ def send_prompt(prompt: Prompt) -> None:
         _push(prompt)
 
 
-def _start_now(prompt: Prompt) -> float:
+def _start_now(prompt: Prompt) -> float | None:
+    """As `_start_queued`, without a turn."""
     with transaction():
-        if line.may_push(line.rest_seconds()):
-            return 0
         order = settlement.lock_order(prompt.order_id)
         payment = order.payment(prompt.payment_id)
+        if payment.status is not PaymentStatus.SUBMITTING or payment.superseded_at is not None:
+            return None  # we were so slow that it was thought lost
+        if order.is_open and line.may_push(line.rest_seconds()):
+            return 0
         payment.pushed_at = None
+        if not order.is_open:
+            _refuse(payment, NOT_SENT, _ORDER_OVER)
+            return None
         _refuse(payment, RESTING, MpesaUnavailable.message)
     raise _unavailable(order)
 
@@ -280,7 +315,7 @@ def _take_up(order: Order, payment: Payment) -> float | None:
     """Seconds until the queued prompt is to be pushed, by the caller and nobody else. None: its turn comes later, or
     it is refused. Needs the order locked."""
     if not order.is_open:
-        _refuse(payment, NOT_SENT, "It was not sent, since the order was over.")
+        _refuse(payment, NOT_SENT, _ORDER_OVER)
         return None
     turn = _turn(payment)
     if turn.rest_seconds is None or turn.rest_seconds <= 0:
@@ -328,6 +363,8 @@ def _note_push(payment: Payment, outcome: PushOutcome) -> None:
     """The callback may have been quicker than the push's answer: then only what is missing is filled in."""
     is_first_news = payment.status in (PaymentStatus.SUBMITTING, PaymentStatus.UNKNOWN) and not payment.result_code
     if isinstance(outcome, Accepted):
+        if payment.checkout_request_id not in (None, outcome.checkout_request_id):
+            _tell_of_foreign_ids(payment)
         payment.merchant_request_id = payment.merchant_request_id or outcome.merchant_request_id
         payment.checkout_request_id = payment.checkout_request_id or outcome.checkout_request_id
         if payment.status is PaymentStatus.SUBMITTING:
@@ -340,6 +377,12 @@ def _note_push(payment: Payment, outcome: PushOutcome) -> None:
         payment.move_to(PaymentStatus.UNKNOWN)
 
 
+def _tell_of_foreign_ids(payment: Payment) -> None:
+    """What came to its secret address before the push was answered named another prompt than the answer does."""
+    payment.note = "A message came before the push's answer and names another prompt: compare it with M-PESA's portal."
+    alerts.raise_alert("message_suspected", f"Payment {payment.id}: {payment.note}", target=payment)
+
+
 def _refuse(payment: Payment, code: str, text: str) -> None:
     payment.move_to(PaymentStatus.REFUSED)
     payment.result_code, payment.result_text = code, text
@@ -347,12 +390,13 @@ def _refuse(payment: Payment, code: str, text: str) -> None:
 
 def _unavailable(order: Order) -> MpesaUnavailable:
     """The order stands: its buyer is told what else can be done while it does."""
-    if not settings.MPESA_C2B_SECRET or not order.is_open:
+    number = settings.paybill_number
+    if number is None or not order.is_open:
         return MpesaUnavailable()
     return MpesaUnavailable(
         "M-PESA did not take the payment request. Your tickets are held: please try again in a moment, or pay"
-        f" {money.in_words(order.total_kes)} to Paybill {settings.MPESA_PARTY_B or settings.MPESA_SHORTCODE}, account"
-        f" {order.reference}, before {order.expires_at.astimezone(clock.NAIROBI):%H:%M}."
+        f" {money.in_words(order.total_kes)} to Paybill {number}, account {order.reference}, before"
+        f" {order.expires_at.astimezone(clock.NAIROBI):%H:%M}."
     )
 
 

@@ -6,6 +6,7 @@ The list settles what no callback did: it names the reference of every payment. 
 from __future__ import annotations
 
 import logging
+import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -25,10 +26,12 @@ from models import (
     RequestStatus,
 )
 from services import alerts, audit, inbox, ledger, questions, settlement
+from services.judge import AWAITS_RECEIPTS
 from services.paybill import PULL_LEASE_SECONDS
+from services.settlement import COUNTED_TEXT
 from utils import clock
 from utils.database import db, transaction
-from utils.mpesa import daraja
+from utils.mpesa import Answer, daraja
 from utils.mpesa_reports import MoneyIn, count_listed, read_pull_page
 
 log = logging.getLogger(__name__)
@@ -42,6 +45,9 @@ _REREAD_HOUR = 5
 #: Stops a Daraja that counts pages in another way than we think, and never ends.
 _PAGES_AT_MOST = 2000
 _FAILING_FOR = timedelta(hours=6)
+#: Each page is asked for so often before the whole pull waits for its next turn: of hundreds one fails now and then.
+_TRIES_PER_PAGE = 4
+_PAUSE_BETWEEN_TRIES_SECONDS = 1.0
 
 #: A prompt nobody heard of is over when the list reaches so far beyond its push.
 _UNHEARD_FOR = timedelta(minutes=15)
@@ -69,6 +75,16 @@ class _Turn:
     is_first_of_day: bool
 
 
+@dataclass(frozen=True)
+class _Page:
+    """An answer that is a page of the list, or should be one."""
+
+    answer: Answer
+    money: list[MoneyIn]
+    #: Those that cannot be read included.
+    rows: int
+
+
 def pull_transactions() -> int:
     """Pull M-PESA's list of our transactions when it is time to; returns how many rows came.
 
@@ -77,14 +93,13 @@ def pull_transactions() -> int:
     turn = _take_turn() if settings.PULL_MINUTES > 0 else None
     if turn is None:
         return 0
-    rows = _pull(turn.start, turn.end)
+    rows = _pull_turn(turn)
     if rows is None:
         _put_off()
         return 0
-    if turn.is_first_of_day:
-        rows += _pull(turn.end - _LISTED_FOR, turn.start) or 0
     _finish(turn)
     close_unheard()
+    close_counted()
     ask_about_missing()
     return rows
 
@@ -120,40 +135,87 @@ def _lease() -> datetime:
     return clock.ahead(seconds=PULL_LEASE_SECONDS)
 
 
+def _renew_lease() -> None:
+    """In the caller's transaction."""
+    db.session.execute(
+        update(MpesaLine)
+        .where(MpesaLine.id == 1)
+        .values(next_pull_at=_lease())
+        .execution_options(synchronize_session=False)
+    )
+
+
+def _pull_turn(turn: _Turn) -> int | None:
+    """How many rows came, or None when a page did not; then all of the turn is due again, the day's rereading too."""
+    rows = _pull(turn.start, turn.end)
+    if rows is None or not turn.is_first_of_day:
+        return rows
+    reread = _pull(turn.end - _LISTED_FOR, turn.start)
+    return None if reread is None else rows + reread
+
+
 def _pull(start: datetime, end: datetime) -> int | None:
     """Store and settle all pages of the list; returns how many rows they had, or None when one did not come."""
     seen: set[MoneyIn] = set()
     offset = 0
     for _ in range(_PAGES_AT_MOST):
-        answer = daraja.pull(start=start, end=end, offset=offset)
-        page = read_pull_page(answer.body) if answer is not None else None
-        if answer is None or page is None:
-            log.warning("M-PESA's list of transactions: no answer, or none that can be read")
+        page = _fetch_page(start, end, offset)
+        if page is None:
             return None
-        rows = count_listed(answer.body)
-        if len(page) < rows:
-            _tell_of_unreadable(rows - len(page))
-        if rows and not page:
-            return None
-        if seen.issuperset(page):  # past the end; or Daraja took no notice of the offset
+        if seen.issuperset(page.money):  # past the end; or Daraja took no notice of the offset
             return offset
-        seen.update(page)
-        offset += rows
-        with transaction() as session:
-            message_id = inbox.store(None, MessageChannel.PULL, answer.body, http_status=answer.status)
-            session.execute(
-                update(MpesaLine)
-                .where(MpesaLine.id == 1)
-                .values(next_pull_at=_lease())
-                .execution_options(synchronize_session=False)
-            )
+        seen.update(page.money)
+        offset += page.rows
+        with transaction():
+            message_id = inbox.store(None, MessageChannel.PULL, page.answer.body, http_status=page.answer.status)
+            _tell_of_unreadable(page.rows - len(page.money))
+            _renew_lease()
         settlement.try_to_settle(message_id)
     log.error("M-PESA's list of transactions has no end")
     return None
 
 
+def _fetch_page(start: datetime, end: datetime, offset: int) -> _Page | None:
+    """One page, past the end of the list an empty one. Daraja fails now and then, so it is asked for a few times; None
+    when it does not come all the same, or without a row that can be read."""
+    unread: _Page | None = None
+    for number in range(_TRIES_PER_PAGE):
+        if number:
+            time.sleep(_PAUSE_BETWEEN_TRIES_SECONDS)
+            with transaction():
+                _renew_lease()
+        answer = daraja.pull(start=start, end=end, offset=offset)
+        if answer is None:
+            continue
+        money, rows = read_pull_page(answer.body), count_listed(answer.body)
+        page = _Page(answer, money or [], rows)
+        if money is not None and (money or not rows):
+            return page
+        unread = page
+    log.warning("M-PESA's list of transactions: no answer, or none that can be read")
+    if unread is not None:
+        _keep_unread(unread)
+    return None
+
+
+def _keep_unread(page: _Page) -> None:
+    """As it came, for a person: nothing can be settled by it."""
+    with transaction() as session:
+        session.add(
+            MpesaMessage(
+                channel=MessageChannel.PULL,
+                body=page.answer.body,
+                http_status=page.answer.status,
+                settled_at=clock.now(),
+                verdict="Unreadable",
+            )
+        )
+        _tell_of_unreadable(page.rows)
+
+
 def _tell_of_unreadable(rows: int) -> None:
-    with transaction():
+    """In the caller's transaction; nothing where all rows could be read."""
+    if rows:
         sentence = f"{rows} rows of M-PESA's list of transactions cannot be read: has it changed?"
         alerts.raise_alert("pull_unreadable", sentence, once_per_hours=24)
 
@@ -205,12 +267,7 @@ def close_unheard() -> int:
     """
     with transaction() as session:
         pulled_until = read_pulled_until()
-        being_settled = select(MpesaMessage.id).where(
-            MpesaMessage.settled_at.is_(None),
-            MpesaMessage.channel == MessageChannel.PULL,
-            MpesaMessage.tries < _TRIES_WAITED_FOR,
-        )
-        if pulled_until is None or session.scalar(being_settled.limit(1)) is not None:
+        if pulled_until is None or _is_being_settled():
             return 0
         found = session.execute(
             select(Payment.id, Payment.order_id)
@@ -219,6 +276,16 @@ def close_unheard() -> int:
             .limit(_AT_ONCE)
         ).all()
     return sum(_close(order_id, payment_id, pulled_until) for payment_id, order_id in found)
+
+
+def _is_being_settled() -> bool:
+    """Whether the list told something that is not settled yet, though it may be."""
+    being_settled = select(MpesaMessage.id).where(
+        MpesaMessage.settled_at.is_(None),
+        MpesaMessage.channel == MessageChannel.PULL,
+        MpesaMessage.tries < _TRIES_WAITED_FOR,
+    )
+    return db.session.scalar(being_settled.limit(1)) is not None
 
 
 def _is_unheard(pulled_until: datetime) -> ColumnElement[bool]:
@@ -245,6 +312,48 @@ def _close(order_id: int, payment_id: int, pulled_until: datetime) -> bool:
     return True
 
 
+# ── Second payments that were none ────────────────────────────────────────────────────────────────────────────────
+
+
+def close_counted() -> int:
+    """End prompts that seemed to be a second payment of their order, now that the list shows one receipt only: what a
+    query said of them is the money of that receipt, which another prompt of the order had adopted. Returns how many.
+
+    Should a receipt of their own turn up all the same, it goes back like any second payment.
+    """
+    with transaction():
+        pulled_until = read_pulled_until()
+        if pulled_until is None or _is_being_settled():
+            return 0
+        found = db.session.execute(
+            select(Payment.id, Payment.order_id).where(_seems_second(pulled_until)).order_by(Payment.id).limit(_AT_ONCE)
+        ).all()
+    return sum(_close_counted(order_id, payment_id, pulled_until) for payment_id, order_id in found)
+
+
+def _seems_second(pulled_until: datetime) -> ColumnElement[bool]:
+    return and_(
+        Payment.status == PaymentStatus.QUARANTINED,
+        Payment.note == AWAITS_RECEIPTS,
+        Payment.receipt.is_(None),
+        Payment.created_at > pulled_until - _LISTED_FOR,
+        func.coalesce(Payment.pushed_at, Payment.created_at) < pulled_until - LISTED_WITHIN,
+    )
+
+
+def _close_counted(order_id: int, payment_id: int, pulled_until: datetime) -> bool:
+    with transaction() as session:
+        order = ledger.lock_order(order_id)
+        is_still = session.scalar(select(Payment.id).where(Payment.id == payment_id, _seems_second(pulled_until)))
+        if is_still is None or order.receipt is None:
+            return False
+        payment = order.payment(payment_id)
+        payment.move_to(PaymentStatus.FAILED)
+        payment.note, payment.result_text = None, COUNTED_TEXT
+        audit.record(None, "payment_counted_once", payment, receipt=order.receipt)
+    return True
+
+
 # ── Payments that the list does not show ──────────────────────────────────────────────────────────────────────────
 
 
@@ -257,19 +366,19 @@ def is_missing(pulled_until: datetime | None) -> ColumnElement[bool]:
 
 
 def ask_about_missing() -> int:
-    """Ask M-PESA, once for each, what became of payments that its list should show and does not; returns how many.
+    """Ask M-PESA what became of payments that its list should show and does not, until it answers; returns how many.
 
     It may have taken their money back by itself. Never inside a transaction.
     """
     pulled_until = read_pulled_until()
     if pulled_until is None or not settings.MPESA_INITIATOR_NAME:
         return 0
-    # A question that M-PESA refused was none; but it is not put again at once.
+    # A question that M-PESA refused was none, and the answer to one may be lost; but it is not put again at once.
     was_asked = select(MpesaRequest.id).where(
         MpesaRequest.receipt == Payment.receipt,
         MpesaRequest.kind == RequestKind.STATUS,
         MpesaRequest.created_at > Payment.paid_at,
-        or_(MpesaRequest.status != RequestStatus.REFUSED, MpesaRequest.created_at > clock.ago(hours=1)),
+        or_(MpesaRequest.status == RequestStatus.ANSWERED, MpesaRequest.created_at > clock.ago(hours=1)),
     )
     with transaction() as session:
         receipts = session.scalars(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from datetime import datetime, timedelta
 
@@ -10,14 +9,13 @@ from sqlalchemy import select
 
 from config import settings
 from models import OPEN_PAYMENTS, MessageChannel, Payment, PaymentStatus
-from services import settlement
+from services import alerts, line, settlement
 from utils import background, clock
 from utils.database import transaction
 from utils.mpesa import daraja
 
-log = logging.getLogger(__name__)
-
-#: The sweep asks no faster, however many payments are silent: pushes matter more to Daraja's patience.
+#: The workers ask no faster, all together and however many payments are silent: pushes matter more to Daraja's
+#: patience.
 QUERIES_PER_SECOND = 20
 _THREADS = 8
 
@@ -27,7 +25,7 @@ def query_due_payments() -> int:
 
     The next time is written before the question goes out, so that several workers do not ask twice.
     """
-    started = time.monotonic()
+    wait_seconds = 0.0
     with transaction() as session:
         due = session.scalars(
             select(Payment)
@@ -40,10 +38,37 @@ def query_due_payments() -> int:
             payment.queries += 1
             payment.next_query_at = _next_query_at(payment)
         to_ask = [(payment.id, payment.checkout_request_id) for payment in due if payment.checkout_request_id]
+        if to_ask:
+            wait_seconds = line.reserve_queries(len(to_ask), per_second=QUERIES_PER_SECOND)
+    time.sleep(wait_seconds)
     background.in_threads(_ask_about, to_ask, threads=_THREADS)
-    if len(due) == QUERIES_PER_SECOND:
-        time.sleep(max(0.0, started + 1 - time.monotonic()))
     return len(to_ask)
+
+
+def note_unheard_prompts() -> int:
+    """Have a person look for prompts nobody has heard of since yesterday, and that M-PESA cannot be asked about, the
+    push's answer being lost; returns how many. With M-PESA's list at hand, `pulls` has ended them long before."""
+    with transaction() as session:
+        unheard = session.scalars(
+            select(Payment)
+            .where(
+                Payment.status == PaymentStatus.UNKNOWN,
+                Payment.checkout_request_id.is_(None),
+                Payment.note.is_(None),
+                Payment.seen_at.is_(None),
+                Payment.created_at < clock.ago(hours=settings.QUERY_FOR_HOURS),
+                Payment.created_at > clock.ago(hours=settings.QUERY_FOR_HOURS + 24),
+            )
+            .with_for_update(skip_locked=True)
+        ).all()
+        for payment in unheard:
+            _give_up(payment)
+    return len(unheard)
+
+
+def _give_up(payment: Payment) -> None:
+    payment.note = payment.note or "M-PESA never said what became of this: look it up in its portal."
+    alerts.raise_alert("payment_silent", f"Payment {payment.id}: {payment.note}", target=payment)
 
 
 def _ask_about(payment_id: int, checkout_request_id: str) -> None:
@@ -64,6 +89,5 @@ def _next_query_at(payment: Payment) -> datetime | None:
     if next_at < payment.created_at + timedelta(hours=settings.QUERY_FOR_HOURS):
         return next_at
     if payment.status in OPEN_PAYMENTS:
-        payment.note = payment.note or "M-PESA never said what became of this: look it up in its portal."
-        log.error("payment %s: gave up asking M-PESA", payment.id)
+        _give_up(payment)
     return None

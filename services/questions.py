@@ -26,6 +26,10 @@ REMARKS = "Ticksy refund"
 _AGAIN = frozenset({"no_token", "unreachable", "throttled", "edge_blocked", "500.003.02", "500.003.03", "429"})
 _PAUSE_AFTER_REFUSAL = 30
 _EARLY = TooEarly.__name__
+#: The refusal of a payout that went out once more, under the id of an earlier request, says nothing of that one.
+_SENT_BEFORE = (
+    " It was sent before, and M-PESA did not say what became of that: before you send it by hand, look in its portal."
+)
 
 
 @dataclass(frozen=True)
@@ -49,11 +53,12 @@ def open_question(
     amount_kes: int = 0,
     phone: str = "",
     originator_conversation_id: str | None = None,
-    about: str | None = None,
+    earlier_id: str | None = None,
 ) -> Question:
     """Write a question down, in the caller's transaction.
 
-    `originator_conversation_id` is the id we give it, `about` the one it asks about.
+    `originator_conversation_id` is the id we give it; `earlier_id` is an earlier request's, which it asks about, or
+    sends once more.
     """
     token = new_secret()
     request = MpesaRequest(
@@ -65,7 +70,7 @@ def open_question(
     )
     db.session.add(request)
     db.session.flush()
-    return Question(request.id, kind, token, receipt, amount_kes, phone, originator_conversation_id or about)
+    return Question(request.id, kind, token, receipt, amount_kes, phone, originator_conversation_id or earlier_id)
 
 
 def send(question: Question) -> None:
@@ -107,10 +112,8 @@ def _note(request: MpesaRequest, refund: Refund | None, outcome: RequestOutcome)
         request.conversation_id = outcome.conversation_id
         if request.status is RequestStatus.SENDING:
             request.status = RequestStatus.SENT
-        if request.kind is not RequestKind.STATUS:  # there it may be the id that was asked about, which is another's
-            request.originator_conversation_id = (
-                request.originator_conversation_id or outcome.originator_conversation_id
-            )
+        if request.kind is RequestKind.REVERSAL:  # of all others it may be an earlier request's
+            request.originator_conversation_id = outcome.originator_conversation_id
         _judge_early_results_again(request)
         return
     if request.status is not RequestStatus.SENDING:
@@ -124,7 +127,10 @@ def _note(request: MpesaRequest, refund: Refund | None, outcome: RequestOutcome)
             refund.move_to(RefundStatus.REQUESTED)
             refund.next_look_at = clock.ahead(seconds=_PAUSE_AFTER_REFUSAL)
         else:
-            ledger.fail_refund(refund, code=outcome.code, reason=f"M-PESA refused it: {outcome.code}.")
+            reason = f"M-PESA refused it: {outcome.code}."
+            if request.kind is RequestKind.B2C and request.originator_conversation_id is None:
+                reason += _SENT_BEFORE
+            ledger.fail_refund(refund, code=outcome.code, reason=reason)
 
 
 def _judge_early_results_again(request: MpesaRequest) -> None:

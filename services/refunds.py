@@ -210,13 +210,16 @@ def list_refunds(*, status: RefundStatus | None) -> Select[tuple[Refund]]:
 
 
 def retry_refund(*, actor: User, refund_id: int) -> Refund:
-    """Send a refund that failed once more. Its tickets stay void. Raises NotFound, Conflict."""
+    """Send a refund that failed once more, a payout in doubt under the id it had. Its tickets stay void. Raises
+    NotFound, Conflict."""
     with transaction():
         refund = _lock_refund(refund_id)
         if refund.status is not RefundStatus.FAILED:
             raise Conflict("Only a refund that failed can be tried again.", code="refund_not_failed")
+        if refund.payment.status is PaymentStatus.REVERSED:  # found to be so later, it is dropped before it is sent
+            raise Conflict(f"{ledger.TAKEN_BACK} Nothing of it is left to send.", code="payment_reversed")
         refund.move_to(RefundStatus.REQUESTED)
-        refund.next_look_at, refund.note, refund.result_code = clock.now(), None, None
+        refund.next_look_at, refund.note, refund.result_code, refund.sent_at = clock.now(), None, None, None
         audit.record(actor, "refund_retried", refund)
     return refund
 

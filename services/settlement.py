@@ -21,7 +21,7 @@ from models import (
     Payment,
     PaymentStatus,
 )
-from services import audit, ledger, paybill, payouts, stock
+from services import alerts, audit, ledger, paybill, payouts, stock
 from services.inbox import receive_callback, receive_hint, store
 from services.judge import (
     FOREIGN_IDS,
@@ -47,8 +47,10 @@ __all__ = ["lock_order", "receive_callback", "receive_hint", "store"]
 
 log = logging.getLogger(__name__)
 
+COUNTED_TEXT = "This money has been counted under its receipt."
 _MESSAGES_AT_ONCE = 200
-#: A message that could not be settled is tried again after so many seconds, the last pause repeated.
+#: A message that could not be settled is tried again after so many seconds, the last pause repeated; from then on
+#: admins are told, since it may be money.
 _PAUSES_SECONDS = (1, 5, 30, 120, 600)
 #: What is settled by asking M-PESA first, in `services.paybill`.
 _ASKED_ABOUT = (MessageChannel.C2B,)
@@ -87,7 +89,7 @@ def _settle_about_prompt(message: MpesaMessage) -> Verdict:
     payment = order.payment(message.payment_id or 0)
     report = _read(message)
     verdict = judge(payment, order.payments, message.channel, report)
-    if message.channel is not MessageChannel.STK_HINT and not isinstance(verdict, Suspect):
+    if not isinstance(verdict, Suspect):
         verdict = _learn_ids(payment, report) or verdict
     return _apply(verdict, order, payment, message, report)
 
@@ -133,6 +135,9 @@ def _put_off(message_id: int) -> None:
             pause = _PAUSES_SECONDS[min(message.tries, len(_PAUSES_SECONDS) - 1)]
             message.tries += 1
             message.next_try_at = clock.ahead(seconds=pause)
+            if message.tries >= len(_PAUSES_SECONDS):
+                sentence = f"Message {message.id} of M-PESA cannot be settled: the log says why."
+                alerts.raise_alert("message_unsettled", sentence, target=message, once_per_hours=24)
 
 
 def _read(message: MpesaMessage) -> Report:
@@ -144,7 +149,8 @@ def _read(message: MpesaMessage) -> Report:
 def _learn_ids(payment: Payment, report: Report) -> Suspect | None:
     """A message that came to the payment's own address tells its ids, if the push's answer was lost.
 
-    From then on Daraja can be asked about it. Ids that belong to another payment make the message suspect.
+    From then on Daraja can be asked about it, which is all that follows from one that came from elsewhere than
+    Safaricom. Ids that belong to another payment make the message suspect.
     """
     checkout_request_id = report.checkout_request_id
     if payment.checkout_request_id is not None or checkout_request_id is None:
@@ -169,6 +175,9 @@ def _apply(verdict: Verdict, order: Order, payment: Payment, message: MpesaMessa
             verdict = _settle_surplus(order, payment, message, receipt)
         case Fail(code, text):
             end_prompt(order, payment, code, text)
+            if message.channel is MessageChannel.STK_CALLBACK and payment.checkout_request_id is not None:
+                # Asked once more: a success may follow, whose callback may be lost.
+                payment.next_query_at = clock.ahead(seconds=settings.PROMPT_SECONDS)
         case StayUnknown(code):
             if payment.status is not PaymentStatus.UNKNOWN:
                 payment.move_to(PaymentStatus.UNKNOWN)
@@ -222,7 +231,7 @@ def _yield_receipt(order: Order, payment: Payment, receipt: str) -> Verdict:
     if any(one.receipt == receipt for one in order.payments):
         if payment.status in OPEN_PAYMENTS:
             payment.move_to(PaymentStatus.FAILED)
-            payment.result_text = "This money has been counted under its receipt."
+            payment.result_text = COUNTED_TEXT
         payment.next_query_at = None
         return Ignore("counted under its receipt")
     reason = f"the receipt {receipt} belongs to another payment"
@@ -258,7 +267,8 @@ def _receipt_told_before(payment: Payment) -> str | None:
 def _suspect(payment: Payment, message: MpesaMessage, reason: str) -> None:
     payment.note = f"A message was not believed: {reason}."
     audit.record(None, "message_suspected", payment, reason=reason)
-    log.error("message %s about payment %s is suspect: %s", message.id, payment.id, reason)
+    sentence = f"A message about payment {payment.id} was not believed: {reason}."
+    alerts.raise_alert("message_suspected", sentence, target=payment, once_per_hours=24)
     _ask_now(payment, message)
 
 
@@ -279,6 +289,7 @@ def _ask_now(payment: Payment, message: MpesaMessage, report: Report | None = No
     if payment.checkout_request_id is None:
         if report is not None and report.outcome is Outcome.PAID:
             payment.note = "A success came that M-PESA cannot be asked about: look it up in its portal."
+            alerts.raise_alert("payment_unconfirmed", f"Payment {payment.id}: {payment.note}", target=payment)
     elif message.channel is not MessageChannel.STK_QUERY:
         payment.next_query_at = clock.now()
 

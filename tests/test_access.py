@@ -13,13 +13,13 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 import resources
-from models import EventStatus, RequestKind, Role, User
+from models import Claim, EventStatus, Order, RequestKind, Role, User
 from resources.base import PUBLIC, Endpoint
-from services import questions
+from services import claims, questions
 from tests.conftest import empty_tables
 from tests.support import Maker, cart, failure
 from utils import clock, tokens
-from utils.database import transaction
+from utils.database import db, transaction
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 CALLERS = ("nobody", "attendee", "other attendee", "organizer", "other organizer", "admin", "banned")
@@ -95,12 +95,14 @@ TABLE: dict[tuple[str, str], tuple[int, ...]] = {
     ("GET", "/admin/orders"): ADMINS,
     ("GET", "/admin/reconciliation"): ADMINS,
     ("GET", "/admin/claims"): ADMINS,
+    ("POST", "/admin/claims/<id:claim_id>/close"): ADMINS,
     ("GET", "/admin/alerts"): ADMINS,
     ("GET", "/admin/payments"): ADMINS,
     ("GET", "/admin/payments/<id:payment_id>"): ADMINS,
     ("POST", "/admin/payments/<id:payment_id>/recheck"): (401, 403, 403, 403, 403, 202, 401),
     ("POST", "/admin/payments/<id:payment_id>/attach"): ADMINS,
     ("POST", "/admin/payments/<id:payment_id>/refund"): ADMINS,
+    ("POST", "/admin/payments/<id:payment_id>/seen"): ADMINS,
     ("GET", "/admin/suspense"): ADMINS,
     ("GET", "/admin/refunds"): ADMINS,
     ("POST", "/admin/refunds/<id:refund_id>/retry"): ADMINS,
@@ -151,6 +153,7 @@ class World:
         event = make.event(organizer)
         ticket_type = make.ticket_type(event, quantity=3)
 
+        self.order_payment_id = order.payments[0].id
         self.ids = {
             "user_id": attendee.id,
             "event_id": event.id,
@@ -162,6 +165,7 @@ class World:
             "secret": make.app.extensions["settings"].MPESA_C2B_SECRET,
             "payment_id": make.suspense(order.total_kes).id,
             "refund_id": make.failed_refund().id,
+            "claim_id": self._claim(order).id,
             "name": self._picture(),
         }
         self.events = {"/profile/my-upcoming": upcoming, "/profile/my-past": past, "/events/<id:event_id>/rev": past}
@@ -170,6 +174,13 @@ class World:
         """The secret of the address at which the answer to a question is expected."""
         with self.make.app.app_context(), transaction():
             return questions.open_question(RequestKind.STATUS, receipt="UKN7RT61SV").token
+
+    def _claim(self, order: Order) -> Claim:
+        """Of money that nobody has seen."""
+        with self.make.app.app_context():
+            buyer = db.session.get_one(User, order.buyer_id)
+            claims.claim_payment(actor=buyer, order_id=order.id, receipt="SG632NMUAA")
+        return self.make.rows(Claim)[0]
 
     def _picture(self) -> str:
         folder = self.make.app.extensions["settings"].UPLOAD_DIR
@@ -181,7 +192,11 @@ class World:
         for start, event in self.events.items():
             if address.startswith(start):
                 address = address.replace("<id:event_id>", str(event.id))
-        ids = self.ids | ({"order_id": self.free_order.id} if address == "/orders/<id:order_id>/refund" else {})
+        others = {
+            "/orders/<id:order_id>/refund": {"order_id": self.free_order.id},
+            "/admin/payments/<id:payment_id>/seen": {"payment_id": self.order_payment_id},
+        }
+        ids = self.ids | others.get(address, {})
         return re.sub(r"<\w+:(\w+)>", lambda found: str(ids[found[1]]), address)
 
     def body(self, method: str, address: str) -> dict[str, Any] | None:

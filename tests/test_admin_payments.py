@@ -382,6 +382,35 @@ def test_suspense_is_listed_longest_waiting_first_with_reasons(make: Maker, ask:
     assert waiting[1]["order"]["id"] == order.id
 
 
+def test_money_whose_receipt_or_amount_is_not_certain_is_not_attached(make: Maker, tell: Call) -> None:
+    """A prompt's amount is what we asked for; what came of it may have been another, or have been counted already."""
+    order, token = make.order()
+    make.deliver(token, success(1, "UKN00000ZZ"))
+    [payment] = make.payments(order.id)
+    address = f"/admin/payments/{payment.id}/attach"
+    assert tell(address, order=order.id).json["code"] == "amount_unconfirmed"
+    change(make, payment, receipt=None)
+    assert tell(address, order=order.id).json["code"] == "receipt_unknown"
+    assert (make.status(order.id), make.tickets()) == (OrderStatus.PENDING, [])
+    change(make, payment, receipt="UKN00000ZZ", reconciled_at=clock.now())
+    assert tell(address, order=order.id).status_code == 200
+    assert make.status(order.id) is OrderStatus.PAID
+
+
+def test_what_needs_nothing_more_is_taken_off_the_suspense_list(make: Maker, ask: Call, tell: Call) -> None:
+    order, waiting = make.paid_order(), make.suspense()
+    [payment] = order.payments
+    change(make, payment, note="A message was not believed.")
+    assert ids(ask("/admin/suspense")) == [payment.id, waiting.id]
+    assert tell(f"/admin/payments/{payment.id}/seen").json["note"] is None
+    assert ids(ask("/admin/suspense")) == [waiting.id]
+    refused = tell(f"/admin/payments/{waiting.id}/seen")
+    assert (refused.status_code, refused.json["code"]) == (409, "in_quarantine")
+    assert tell("/admin/payments/999/seen").status_code == 404
+    [line] = [line for line in make.rows(AuditLog) if line.action == "payment_seen"]
+    assert (line.target_id, line.details) == (payment.id, {"note": "A message was not believed."})
+
+
 # ── Refunds ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -14,11 +15,12 @@ from flask.testing import FlaskClient
 
 import tasks
 from models import Alert, MessageChannel, Payment, PaymentMethod, PaymentStatus
-from services import alerts
+from services import alerts, paybill
 from tests.daraja.receiver import Receiver
 from tests.support import Maker, changed_settings, failure, failure_answer, free_port, new_receipt, success, together
 from utils import clock
 from utils.database import transaction
+from utils.mpesa_reports import MoneyIn
 
 SEND, PASSWORD, SILENCE = (
     next(task for task in tasks.TASKS if task.name == name)
@@ -316,6 +318,19 @@ def test_three_payments_settled_by_asking_and_no_callback_are_told_of_once_an_ho
         settle_by_asking(make, 3)
         tasks.run_once(app, SILENCE)
     assert kinds(make) == ["silent_callbacks"] * 2
+
+
+def test_prompts_settled_by_what_was_told_of_the_paybill_count_too(app: Flask, make: Maker) -> None:
+    for _ in range(3):
+        order, _token = make.order()
+        money = MoneyIn(new_receipt(), Decimal(order.total_kes), order.reference)
+        with app.app_context(), transaction():
+            paybill.settle_money(money, channel=MessageChannel.C2B, received_at=clock.now())
+    assert {(one.method, one.paid_through) for one in make.rows(Payment)} == {
+        (PaymentMethod.PROMPT, MessageChannel.C2B)
+    }
+    tasks.run_once(app, SILENCE)
+    assert kinds(make) == ["silent_callbacks"]
 
 
 def test_one_callback_breaks_the_silence(app: Flask, make: Maker) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import suppress
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -62,9 +63,17 @@ def claimant(make: Maker) -> Claimant:
     return Claimant(make)
 
 
-def send_money(make: Maker, *, amount: int = 500, reference: str = "KANISA", payer: str | None = PAYER) -> Payment:
-    """Money comes by Paybill."""
-    money = MoneyIn(new_receipt(), Decimal(amount), reference, payer=payer)
+def send_money(
+    make: Maker,
+    *,
+    amount: int = 500,
+    reference: str = "KANISA",
+    payer: str | None = PAYER,
+    moved_at: datetime | None = None,
+    receipt: str | None = None,
+) -> Payment:
+    """Money comes by Paybill, moved at this moment unless told otherwise."""
+    money = MoneyIn(receipt or new_receipt(), Decimal(amount), reference, at=moved_at or clock.now(), payer=payer)
     with make.app.app_context(), transaction():
         paybill.settle_money(money, channel=MessageChannel.PULL, received_at=clock.now())
         return db.session.scalars(db.select(Payment).where(Payment.receipt == money.receipt)).one()
@@ -201,6 +210,27 @@ def test_money_that_was_there_before_the_order_waits_for_a_person(make: Maker) -
     assert thief.claim(payment.receipt).status_code == 202
     assert is_untouched(make, payment)
     assert (thief.status, len(alerts_of_claims(make))) == (OrderStatus.PENDING, 1)
+
+
+def test_money_that_moved_before_the_order_and_is_told_of_after_it_waits_for_a_person(make: Maker) -> None:
+    """M-PESA's list tells of it minutes later: time enough to order with the payer's number."""
+    thief = Claimant(make)
+    payment = send_money(make, moved_at=clock.ago(minutes=5))
+    assert thief.claim(payment.receipt).status_code == 202
+    assert tasks.run_once(make.app, MATCH) == 0
+    assert is_untouched(make, payment)
+    assert thief.status is OrderStatus.PENDING
+
+
+@pytest.mark.parametrize("status", [PaymentStatus.REFUSED, PaymentStatus.QUEUED])
+def test_a_number_that_was_never_prompted_proves_nothing(make: Maker, status: PaymentStatus) -> None:
+    thief = Claimant(make)
+    change(make, thief.order.payments[0], status=status)
+    payment = send_money(make)
+    assert thief.claim(payment.receipt).status_code == 202
+    assert tasks.run_once(make.app, MATCH) == 0
+    assert is_untouched(make, payment)
+    assert thief.status is OrderStatus.PENDING
 
 
 def test_money_is_attached_or_sent_back_but_never_both(make: Maker) -> None:
@@ -424,7 +454,25 @@ def test_an_order_that_was_paid_otherwise_is_not_paid_again(app: Flask, make: Ma
     assert is_untouched(make, payment)
 
 
+def test_a_claim_whose_money_found_its_order_by_itself_is_settled(app: Flask, make: Maker, claimant: Claimant) -> None:
+    [code] = claim_future(claimant)
+    send_money(make, reference=claimant.order.reference, receipt=code)
+    assert claimant.status is OrderStatus.PAID
+    assert tasks.run_once(app, MATCH) == 1
+    assert claim_statuses(make) == [ClaimStatus.ATTACHED]
+    assert tasks.run_once(app, MATCH) == 0
+
+
 # ── A person decides ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_an_admin_closes_a_claim(make: Maker, client: FlaskClient, claimant: Claimant) -> None:
+    claimant.claim("SG632NMUAB")
+    headers = make.headers(make.admin())
+    assert client.post("/admin/claims/1/close", json={}, headers=headers).json["status"] == "closed"
+    again = client.post("/admin/claims/1/close", json={}, headers=headers)
+    assert (again.status_code, again.json["code"]) == (409, "claim_decided")
+    assert client.post("/admin/claims/2/close", json={}, headers=headers).status_code == 404
 
 
 def test_admins_see_the_claims_of_a_status(make: Maker, client: FlaskClient, claimant: Claimant) -> None:

@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
 import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, closing, contextmanager
+from datetime import datetime
 from typing import Any
 
+import psycopg2
 import pytest
+import requests
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import text
+from sqlalchemy.engine import make_url
 from werkzeug.test import TestResponse
 
 import tasks
-from models import IdempotencyKey, Order, OrderStatus, TicketType, User
-from services import booking, idempotency
+from config import Settings
+from models import IdempotencyKey, Order, OrderStatus, Payment, TicketType, User
+from services import booking, idempotency, prompts
 from services.idempotency import Answer, Taken
-from tests.scripted_daraja import PUSH, Reply, scripted_daraja
+from services.prompts import Prompt
+from tests import live
+from tests.scripted_daraja import HANG, PUSH, Reply, Seen, scripted_daraja
 from tests.support import Maker, cart, changed_settings, failure, success, together
 from tests.waiting import wait_until
 from utils import clock
@@ -65,6 +77,12 @@ def assert_repeats(again: TestResponse, first: TestResponse) -> None:
     assert not is_replay(first)
     assert is_replay(again)
     assert (again.status_code, again.data, again.mimetype) == (first.status_code, first.data, first.mimetype)
+
+
+def assert_keeps(again: TestResponse, first: TestResponse) -> None:
+    """As `assert_repeats`, where the first was shown by who took over."""
+    assert is_replay(again)
+    assert (again.status_code, again.data) == (first.status_code, first.data)
 
 
 def take(app: Flask, buyer: Buyer, *, body: bytes = b"{}") -> Taken:
@@ -343,6 +361,159 @@ def test_of_many_who_take_over_at_once_one_does_it(app: Flask, make: Maker) -> N
     answers = together(*[lambda: buyer.send("/orders", data=body, content_type="application/json")] * 6)
     assert sum(answer.status_code == 201 and not is_replay(answer) for answer in answers) == 1
     assert {answer.status_code for answer in answers} <= {201, 409}
+    assert len(make.rows(Order)) == 1
+
+
+# ── Killed after the work, before the answer ──────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def dying(monkeypatch: pytest.MonkeyPatch) -> Callable[[], AbstractContextManager[None]]:
+    """Within the block processes are killed after their work, before their answer is kept."""
+
+    @contextmanager
+    def dying() -> Iterator[None]:
+        with monkeypatch.context() as patch:
+            patch.setattr(idempotency, "finish", lambda *_: None)
+            yield
+
+    return dying
+
+
+def token_of(push: Seen) -> str:
+    return str(push.body["CallBackURL"]).rpartition("/")[2]
+
+
+def after_lease() -> datetime:
+    """And after the time in which the same prompt may not come again."""
+    return clock.ahead(minutes=3)
+
+
+def test_an_order_that_was_placed_and_paid_is_shown_and_not_placed_again(
+    app: Flask, make: Maker, buyer: Buyer, dying: Callable[[], AbstractContextManager[None]]
+) -> None:
+    with scripted_daraja(app) as daraja:
+        with dying():
+            first = buyer.order()
+        make.deliver(token_of(daraja.requests(PUSH)[0]), success(500))
+        assert told(buyer.order()) == (409, "request_in_progress")
+        with clock.set_to(after_lease()):
+            again, once_more = buyer.order(), buyer.order()
+        assert daraja.count(PUSH) == 1
+    assert (again.status_code, is_replay(again)) == (200, True)
+    assert (again.json["orderId"], again.json["order"]["status"]) == (first.json["orderId"], "paid")
+    assert again.json["checkoutRequestID"] == first.json["checkoutRequestID"]
+    assert_keeps(once_more, again)
+    assert len(make.rows(Order)) == len(make.rows(Payment)) == 1
+
+
+def test_a_prompt_that_was_sent_for_an_order_is_not_sent_again(
+    app: Flask, make: Maker, buyer: Buyer, dying: Callable[[], AbstractContextManager[None]]
+) -> None:
+    """Not even where it has failed, so that another one could be."""
+    order, token = make.order(buyer.user)
+    make.deliver(token, failure())
+    with scripted_daraja(app) as daraja, clock.set_to(clock.ahead(seconds=130)):
+        with dying():
+            buyer.pay(order)
+        make.deliver(token_of(daraja.requests(PUSH)[0]), failure())
+        with clock.set_to(after_lease()):
+            again = buyer.pay(order)
+            assert (again.status_code, is_replay(again), daraja.count(PUSH)) == (200, True, 1)
+            assert [one["status"] for one in again.json["order"]["payments"]] == ["failed", "failed"]
+            assert buyer.pay(order, "another key").status_code == 200
+        assert daraja.count(PUSH) == 2
+
+
+def test_what_fails_after_the_work_is_repeated_with_the_order_as_it_stands(
+    make: Maker, buyer: Buyer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_prompt: Prompt) -> None:
+        db.session.execute(text("SELECT 1 / 0"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(prompts, "send_prompt", fail)
+        assert told(buyer.order()) == (500, "internal_error")
+        again = buyer.order()
+    [order] = make.rows(Order)
+    assert (again.status_code, is_replay(again), again.json["orderId"]) == (200, True, order.id)
+    assert_keeps(buyer.order(), again)
+
+
+def test_whose_lease_ended_before_the_work_does_not_do_it(app: Flask, make: Maker, buyer: Buyer) -> None:
+    order, token = make.order(buyer.user)
+    make.deliver(token, failure())
+    late = take(app, buyer)
+    with clock.set_to(clock.ahead(minutes=5)), app.app_context():
+        take(app, buyer)
+        lines = [booking.Line(buyer.ticket_type.id, 1)]
+        with pytest.raises(idempotency.InProgress):
+            booking.place_order(actor=buyer.user, phone=buyer.user.phone, lines=lines, taken=late)
+        with pytest.raises(idempotency.InProgress):
+            booking.pay_order(actor=buyer.user, order_id=order.id, taken=late)
+    assert [one.id for one in make.rows(Order)] == [order.id]
+    assert (len(make.rows(Payment)), make.read_ticket_type(buyer.ticket_type.id).held) == (1, 0)
+
+
+def test_a_key_past_its_hours_forgets_its_order(
+    app: Flask, make: Maker, dying: Callable[[], AbstractContextManager[None]]
+) -> None:
+    buyer = Buyer(make, ticket_type=make.on_sale(price=0))
+    with clock.set_to(clock.ago(hours=25)), dying():
+        first = buyer.order()
+    again = buyer.order()
+    assert (again.status_code, is_replay(again)) == (201, False)
+    assert again.json["orderId"] != first.json["orderId"]
+
+
+def test_a_repetition_does_not_wait_for_the_work(app: Flask, make: Maker, buyer: Buyer, settings: Settings) -> None:
+    """Although the work, which waits for a ticket type that somebody else has locked, has written into the key."""
+    with closing(connect(settings)) as connection, ThreadPoolExecutor(1) as pool, scripted_daraja(app):
+        connection.cursor().execute(f"SELECT 1 FROM ticket_types WHERE id = {buyer.ticket_type.id} FOR UPDATE")
+        running = pool.submit(buyer.order)
+        wait_until(lambda: waiting_for_locks(settings) == 1)
+        assert told(buyer.order()) == (409, "request_in_progress")
+        assert waiting_for_locks(settings) == 1
+        connection.rollback()
+        assert running.result(30).status_code == 201
+
+
+def connect(settings: Settings) -> Any:
+    url = make_url(settings.DATABASE_URL).set(drivername="postgresql")
+    return psycopg2.connect(url.render_as_string(hide_password=False))
+
+
+def waiting_for_locks(settings: Settings) -> int:
+    with closing(connect(settings)) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        )
+        return int(cursor.fetchone()[0])
+
+
+def test_after_a_kill_in_the_middle_of_the_push_the_same_key_brings_no_second_one(
+    app: Flask, settings: Settings, make: Maker, buyer: Buyer
+) -> None:
+    body = json.dumps(cart((buyer.ticket_type, 1)))
+    sent: dict[str, Any] = {"data": body, "headers": {"Content-Type": "application/json"}}
+    with scripted_daraja(app) as daraja:
+        daraja.pushes = [HANG]
+        running = live.start({"DATABASE_URL": settings.DATABASE_URL, "MPESA_BASE_URL": daraja.url}, has_worker=False)
+        try:
+            with ThreadPoolExecutor(1) as pool:
+                headers = sent["headers"] | buyer.headers | {"Idempotency-Key": KEY}
+                first = pool.submit(requests.post, f"{running.url}/orders", data=body, headers=headers, timeout=30)
+                wait_until(lambda: daraja.count(PUSH))
+                os.killpg(running.processes[0].pid, signal.SIGKILL)
+                assert isinstance(first.exception(30), requests.ConnectionError)
+        finally:
+            running.stop()
+        make.deliver(token_of(daraja.requests(PUSH)[0]), success(500))
+        with app.app_context(), transaction() as session:
+            session.execute(text("UPDATE idempotency_keys SET working_until = now()"))
+        again = buyer.send("/orders", data=body, content_type="application/json")
+        assert daraja.count(PUSH) == 1
+    assert (again.status_code, is_replay(again), again.json["order"]["status"]) == (200, True, "paid")
     assert len(make.rows(Order)) == 1
 
 

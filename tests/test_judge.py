@@ -49,6 +49,7 @@ from services.judge import (
     judge_result,
 )
 from utils import clock
+from utils.mpesa_codes import NOT_CARRIED_OUT
 from utils.mpesa_reports import FAILURES, MoneyIn, Outcome, Report, Result, ResultOutcome
 
 CALLBACK, HINT, QUERY = MessageChannel.STK_CALLBACK, MessageChannel.STK_HINT, MessageChannel.STK_QUERY
@@ -322,12 +323,21 @@ def test_giving_up_says_nothing_of_what_became_of_it() -> None:
         (None, 1, a_result(transaction_status="Completed", receipt=RECEIPT), GoneBack),
         (None, 1, a_result(transaction_status="Declined"), NotGoneBack),
         (None, 1, a_result(NOT_DONE), Ask),
-        (None, 8, a_result(NOT_DONE), NotGoneBack),
+        (None, 7, a_result(NOT_DONE, code="R000002"), Ask),
+        (None, 8, a_result(NOT_DONE, code="R000002"), SendAgain),
+        (RECEIPT, 99, a_result(NOT_DONE, code="R000002"), Ask),
     ],
 )
 def test_what_the_status_of_a_refund_means(receipt: str | None, looks: int, result: Result, expected: type) -> None:
     request = a_request(RequestKind.STATUS, receipt=receipt)
     assert type(judge_result(request, Refund(looks=looks), result)) is expected
+
+
+@pytest.mark.parametrize("code", sorted(NOT_CARRIED_OUT - {"R000002"}))
+def test_a_question_that_fails_says_nothing_of_the_payout_it_asks_about(code: str) -> None:
+    """An initiator who may not ask, say, was not told that nothing was paid."""
+    request = a_request(RequestKind.STATUS)
+    assert judge_result(request, Refund(looks=99), a_result(NOT_DONE, code=code)) == Ask("not known yet")
 
 
 @pytest.mark.parametrize(

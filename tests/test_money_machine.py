@@ -25,6 +25,7 @@ from models import (
     Event,
     EventStatus,
     MessageChannel,
+    MpesaLine,
     MpesaRequest,
     Order,
     OrderStatus,
@@ -37,16 +38,17 @@ from models import (
     TicketType,
     User,
 )
-from services import booking, events, ledger, paybill, payouts, prompts, refunds, settlement, stock
+from services import booking, claims, events, ledger, paybill, payouts, prompts, pulls, refunds, settlement, stock
 from tests.conftest import empty_tables
 from tests.support import Maker, changed_settings, failure, success
 from utils import clock
 from utils.database import db, transaction
 from utils.errors import TicksyError
-from utils.mpesa import Refused, Taken, Unknown
+from utils.mpesa import Accepted, Refused, Taken, Unknown
 from utils.mpesa_reports import MoneyIn
 
 DICE = st.integers(min_value=0, max_value=1_000_000)
+MOODS = st.sampled_from(["taken", "taken", "taken", "refused", "unknown"])
 CODES = [0, 0, 0, 1, 1032, 1037, 7777, 4999]
 #: Few enough that the same one comes up again for another payment.
 RECEIPTS = [f"UKN00000{number:02d}" for number in range(12)]
@@ -56,6 +58,10 @@ class SilentDaraja:
     """Takes, refuses or loses every request, as told; says nothing by itself."""
 
     outcome = "taken"
+
+    def push(self, **_: Any) -> object:
+        outcome = self._outcome(None)
+        return Accepted(uuid.uuid4().hex, f"ws_CO_{uuid.uuid4().hex}") if isinstance(outcome, Taken) else outcome
 
     def reverse(self, **_: Any) -> object:
         return self._outcome(None)
@@ -112,13 +118,16 @@ class Shop(RuleBasedStateMachine):
 
     # ── What buyers do ───────────────────────────────────────────────────────────────────────────────────
 
-    @rule(dice=DICE)
-    def order_more(self, dice: int) -> None:
+    @rule(dice=DICE, mood=MOODS)
+    def order_more(self, dice: int, mood: str = "taken") -> None:
+        self.daraja.outcome = mood
         buyer = self.buyers[dice % 3]
         types = [self.types, self.types[:1], self.types[1:]][dice // 3 % 3]
         lines = [booking.Line(one.id, [1, 1, 2][dice // 9 % 3]) for one in types]
         with suppress(TicksyError):
-            booking.place_order(actor=buyer, phone=buyer.phone, lines=lines)
+            # Of some the process dies before the push.
+            order = booking.place_order if dice // 27 % 4 == 0 else booking.check_out
+            order(actor=buyer, phone=buyer.phone, lines=lines)
 
     @rule(dice=DICE)
     def cancel(self, dice: int) -> None:
@@ -126,18 +135,34 @@ class Shop(RuleBasedStateMachine):
         with suppress(TicksyError):
             booking.cancel_order(actor=db.session.get_one(User, order.buyer_id), order_id=order.id)
 
-    @rule(dice=DICE, later=st.sampled_from([0, 121]))
-    def prompt_again(self, dice: int, later: int) -> None:
-        with suppress(TicksyError), clock.set_to(clock.ahead(seconds=later)), transaction():
-            order = ledger.lock_order(self._order(dice).id)
-            if order.is_open:
-                prompts.open_prompt(order)
+    @rule(dice=DICE, mood=MOODS)
+    def prompt_again(self, dice: int, mood: str) -> None:
+        self.daraja.outcome = mood
+        order = self._order(dice)
+        with suppress(TicksyError):
+            booking.pay_order(actor=db.session.get_one(User, order.buyer_id), order_id=order.id)
 
     @rule(dice=DICE)
     def let_end(self, dice: int) -> None:
         with transaction() as session:
             ended = update(Order).where(Order.id == self._order(dice).id)
             session.execute(ended.values(expires_at=clock.ago(seconds=1)))
+
+    @rule(dice=DICE)
+    def claim(self, dice: int) -> None:
+        order = self._order(dice)
+        buyer = db.session.get_one(User, order.buyer_id)
+        with suppress(TicksyError):
+            claims.claim_payment(actor=buyer, order_id=order.id, receipt=RECEIPTS[dice // 7 % len(RECEIPTS)])
+
+    @rule()
+    def match_claims(self) -> None:
+        claims.match_open_claims()
+
+    @rule()
+    def mark_lost_prompts(self) -> None:
+        with clock.set_to(clock.ahead(minutes=10)):
+            prompts.mark_lost_prompts()
 
     @rule()
     def tidy_up(self) -> None:
@@ -181,12 +206,20 @@ class Shop(RuleBasedStateMachine):
         with transaction():
             paybill.settle_money(money, channel=listed, received_at=clock.now())
 
+    @rule(hours=st.sampled_from([0, 1, 2]))
+    def list_was_read(self, hours: int) -> None:
+        """And showed nothing new: what it does not show was not paid."""
+        with transaction() as session:
+            session.merge(MpesaLine(id=1, pulled_until=clock.ahead(hours=hours), next_push_at=clock.now()))
+        pulls.close_unheard()
+        pulls.close_counted()
+
     @rule(dice=DICE)
     def reversed_by_safaricom(self, dice: int) -> None:
         with transaction():
             paybill.take_back(RECEIPTS[dice % len(RECEIPTS)], channel=MessageChannel.PULL)
 
-    @rule(dice=DICE, mood=st.sampled_from(["taken", "taken", "taken", "refused", "unknown"]))
+    @rule(dice=DICE, mood=MOODS)
     def look_after_refunds(self, dice: int, mood: str) -> None:
         self.daraja.outcome = mood
         with clock.set_to(clock.ahead(seconds=[0, 20, 4000][dice % 3])):
@@ -332,6 +365,8 @@ def no_limits(app: Flask) -> Iterator[None]:
         app,
         OPEN_ORDERS_PER_EVENT=99,
         PROMPTS_PER_PHONE_AND_HOUR=999,
+        PROMPTS_PER_BUYER_AND_HOUR=999,
+        CLAIMS_PER_DAY=999,
         MPESA_MAX_PUSHES_PER_SECOND=0,
         PROMPT_SECONDS=0.001,
     ):

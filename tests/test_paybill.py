@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -161,6 +162,15 @@ def test_an_order_that_is_over_takes_no_payment(app: Flask, make: Maker) -> None
 def test_a_question_that_cannot_be_read_is_refused(app: Flask, body: bytes) -> None:
     answer = app.test_client().post(address(app, "validation"), data=body)
     assert (answer.status_code, answer.json) == (200, rejected("C2B00016"))
+
+
+def test_a_rush_of_buyers_keeps_no_payment_waiting(app: Flask, order: Order) -> None:
+    """Safaricom waits for eight seconds; then it lets in whatever money comes, or none."""
+    with app.app_context(), ExitStack() as taken:
+        for _ in range(app.extensions["settings"].DATABASE_POOL):
+            taken.enter_context(db.engine.connect())
+        assert validate(app, told(order.reference)) == ACCEPTED
+        assert validate(app, told(order.reference, 499)) == rejected("C2B00013")
 
 
 @pytest.mark.parametrize("kind", ["validation", "confirmation"])

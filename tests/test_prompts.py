@@ -14,8 +14,9 @@ from sqlalchemy import event as sqlalchemy_event
 from sqlalchemy import text
 from werkzeug.test import TestResponse
 
-from models import MessageChannel, OrderStatus, PaymentStatus, TicketType, User
-from services import queries
+from models import MessageChannel, Order, OrderStatus, Payment, PaymentStatus, TicketType, User
+from services import booking, prompts, queries, refunds
+from services.prompts import Prompt
 from tests.scripted_daraja import PUSH, QUERY, RESET, Reply, ScriptedDaraja, scripted_daraja
 from tests.support import Maker, cart, changed_settings, failure, free_port, success, together
 from utils import clock
@@ -124,6 +125,105 @@ def test_what_may_be_on_the_phone_keeps_the_next_one_waiting(
     ticket_type = make.on_sale()
     assert order(ticket_type).status_code == 201
     assert order(ticket_type).json["code"] == "prompt_cooldown"
+
+
+# ── One buyer's prompts ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_buyer_gets_so_many_prompts_an_hour_whatever_phones_they_go_to_and_whatever_becomes_of_them(
+    app: Flask, client: FlaskClient, daraja: ScriptedDaraja, make: Maker, order: Callable[..., TestResponse]
+) -> None:
+    buyer, ticket_type = make.attendee(), make.on_sale()
+
+    def order_and_cancel(number: int) -> int:
+        placed = order(ticket_type, phone=f"25470000000{number}", buyer=buyer)
+        path = f"/orders/{make.rows(Order)[-1].id}"
+        assert client.delete(path, headers=make.headers(buyer)).status_code == 200
+        return placed.status_code
+
+    with changed_settings(app, PROMPTS_PER_BUYER_AND_HOUR=4):
+        daraja.pushes = [Reply.error("500.001.1001")]
+        assert order_and_cancel(1) == 503
+        daraja.pushes = []
+        assert order_and_cancel(2) == 201
+        with changed_settings(app, MPESA_MAX_PUSHES_PER_SECOND=0.01):
+            assert [order_and_cancel(number) for number in (3, 4)] == [201, 201]
+        refused = order(ticket_type, phone="254700000005", buyer=buyer)
+        assert (refused.status_code, refused.json["code"]) == (429, "too_many_prompts")
+        assert 3500 < int(refused.headers["Retry-After"]) <= 3600
+        assert sorted(one.status.value for one in make.rows(Payment)) == ["prompted", "prompted", "queued", "refused"]
+        assert held(make, ticket_type) == 0
+        assert order(ticket_type, phone="254700000005").status_code == 201
+        with clock.set_to(clock.ahead(minutes=61)):
+            assert order(ticket_type, phone="254700000005", buyer=buyer).status_code == 201
+
+
+def test_money_paid_by_hand_is_no_prompt(app: Flask, make: Maker, order: Callable[..., TestResponse]) -> None:
+    buyer = make.attendee()
+    placed, _ = make.order(buyer)
+    make.suspense(placed.total_kes, reference=placed.reference)
+    make.suspense(placed.total_kes, reference=placed.reference)
+    with changed_settings(app, PROMPTS_PER_BUYER_AND_HOUR=2):
+        assert order(make.on_sale(), buyer=buyer).status_code == 201
+        assert order(make.on_sale(), phone="254700000098", buyer=buyer).status_code == 429
+
+
+def test_prompts_that_a_buyer_asks_for_at_once_count_one_another(
+    app: Flask, daraja: ScriptedDaraja, make: Maker
+) -> None:
+    """Those of several orders, whose locks are apart."""
+    buyer = make.attendee()
+    with clock.set_to(clock.ago(seconds=130)):
+        placed = [make.order(buyer, phone=f"25470000000{number}") for number in range(6)]
+        for _, token in placed:
+            make.deliver(token, failure())
+    headers = make.headers(buyer)
+    with changed_settings(app, PROMPTS_PER_BUYER_AND_HOUR=8):
+        answers = together(
+            *(
+                lambda path=f"/orders/{order.id}/pay": app.test_client().post(path, headers=headers).status_code
+                for order, _ in placed
+            )
+        )
+    assert (sorted(answers), daraja.count(PUSH)) == ([200] * 2 + [429] * 4, 2)
+
+
+# ── An order that ends before its push ────────────────────────────────────────────────────────────────────────────────
+
+
+def place(app: Flask, make: Maker) -> tuple[User, Prompt]:
+    """An order whose push is about to go out."""
+    buyer, ticket_type = make.attendee(), make.on_sale()
+    with app.app_context():
+        lines = [booking.Line(ticket_type.id, 1)]
+        prompt = booking.place_order(actor=buyer, phone=buyer.phone, lines=lines).prompt
+    assert prompt is not None
+    return buyer, prompt
+
+
+@pytest.mark.parametrize("end", ["cancelled", "expired"])
+def test_an_order_that_ended_before_its_push_is_not_pushed(
+    app: Flask, daraja: ScriptedDaraja, make: Maker, end: str
+) -> None:
+    buyer, prompt = place(app, make)
+    with app.app_context():
+        if end == "cancelled":
+            booking.cancel_order(actor=buyer, order_id=prompt.order_id)
+        with clock.set_to(clock.ahead(minutes=0 if end == "cancelled" else 11)):
+            prompts.send_prompt(prompt)
+    assert daraja.count(PUSH) == 0
+    [payment] = make.payments(prompt.order_id)
+    assert (payment.status, payment.result_code, payment.pushed_at) == (PaymentStatus.REFUSED, "not_sent", None)
+
+
+def test_a_push_that_was_thought_lost_before_it_was_made_is_not_made(
+    app: Flask, daraja: ScriptedDaraja, make: Maker
+) -> None:
+    _, prompt = place(app, make)
+    with app.app_context(), clock.set_to(clock.ahead(minutes=3)):
+        assert prompts.mark_lost_prompts() == 1
+        prompts.send_prompt(prompt)
+    assert (daraja.count(PUSH), make.payments(prompt.order_id)[0].status) == (0, PaymentStatus.UNKNOWN)
 
 
 # ── The hold waits for the prompt ─────────────────────────────────────────────────────────────────────────────────
@@ -365,6 +465,35 @@ def test_nobody_is_asked_to_pay_again_while_money_is_being_looked_at(client: Fla
     assert client.get(f"/orders/{placed.id}", headers=make.headers(buyer)).json["paybill"] is None
 
 
+def test_money_that_goes_back_keeps_nobody_from_paying(
+    app: Flask, client: FlaskClient, daraja: ScriptedDaraja, make: Maker, pay: Callable[[int, User], TestResponse]
+) -> None:
+    buyer = make.attendee()
+    placed, token = make.order(buyer)
+    make.deliver(token, success(placed.total_kes - 1))
+    with clock.set_to(clock.ahead(seconds=130)):
+        assert pay(placed.id, buyer).json["code"] == "payment_under_review"
+        with app.app_context():
+            refunds.refund_payment(actor=make.admin(), payment_id=placed.payments[0].id)
+        shown = client.get(f"/orders/{placed.id}", headers=make.headers(buyer)).json
+        assert shown["paybill"] == {"number": "174379", "account": placed.reference, "amount": placed.total_kes}
+        assert "is_under_review" not in shown["payments"][0]
+        assert pay(placed.id, buyer).status_code == 200
+    assert daraja.count(PUSH) == 1
+
+
+def test_a_till_takes_no_account_number_and_so_is_offered_to_nobody(
+    app: Flask, client: FlaskClient, daraja: ScriptedDaraja, make: Maker, order: Callable[..., TestResponse]
+) -> None:
+    daraja.pushes = [Reply.error("500.001.1001")]
+    buyer = make.attendee()
+    with changed_settings(app, MPESA_TRANSACTION_TYPE="CustomerBuyGoodsOnline", MPESA_PARTY_B="600100"):
+        refused = order(make.on_sale(), buyer=buyer)
+        shown = client.get("/orders/1", headers=make.headers(buyer)).json
+    assert (refused.status_code, refused.json["message"]) == (503, prompts.MpesaUnavailable.message)
+    assert (shown["status"], shown["paybill"]) == ("pending", None)
+
+
 def test_an_order_tells_its_buyer_and_admins_how_we_know_it_is_paid(client: FlaskClient, make: Maker) -> None:
     buyer, admin = make.attendee(), make.admin()
     placed, token = make.order(buyer)
@@ -397,8 +526,8 @@ def test_payments_are_asked_about_together_and_within_a_budget(
     with app.app_context(), changed_settings(app, QUERY_PAUSES_SECONDS=[600.0]):
         assert [queries.query_due_payments() for _ in range(4)] == [4, 4, 2, 0]
     assert daraja.count(QUERY) == 10
-    assert len(naps) == 2
-    assert all(0 < nap <= 1 for nap in naps)
+    # A second's budget each, whoever asks.
+    assert [round(nap) for nap in naps] == [0, 1, 2, 0]
     assert {payment.status for number in range(1, 11) for payment in make.payments(number)} == {
         PaymentStatus.SUBMITTING
     }

@@ -23,19 +23,24 @@ from models import (
     PaymentStatus,
     Refund,
     RefundStatus,
+    RequestStatus,
 )
 from services import booking, paybill, pulls, reconciliation, settlement
 from services.booking import Line
 from tests.daraja.process import Simulator
+from tests.later import address_of
 from tests.scripted_daraja import (
     PULL,
     RESET,
     STATUS,
     Reply,
     ScriptedDaraja,
+    Seen,
     listed,
     page,
+    result_of,
     scripted_daraja,
+    taken,
 )
 from tests.support import Maker, cart, changed_settings, failure, free_port, new_receipt, success, together
 from tests.waiting import wait_until
@@ -56,6 +61,11 @@ def daraja(app: Flask) -> Iterator[ScriptedDaraja]:
     with scripted_daraja(app) as daraja:
         daraja.others[PULL] = [END]
         yield daraja
+
+
+@pytest.fixture(autouse=True)
+def _hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pulls, "_PAUSE_BETWEEN_TRIES_SECONDS", 0)
 
 
 @pytest.fixture
@@ -279,6 +289,23 @@ def test_once_a_day_all_that_is_listed_is_read_again(
     assert (daraja.count(PULL), len(make.rows(Payment))) == (6, 1)
 
 
+def test_the_days_rereading_is_tried_again_until_all_of_it_has_come(
+    app: Flask, make: Maker, daraja: ScriptedDaraja, noon: datetime
+) -> None:
+    pull(app)
+    late = listed("UKN0000AAA", 10, "CHAMA", at=noon - timedelta(hours=6))
+    with clock.set_to(noon + timedelta(hours=17, minutes=1)):
+        daraja.others[PULL] = [END, Reply(503)]
+        assert pull(app) == 0
+        assert line(make).pulled_until == noon
+        assert line(make).next_pull_at == clock.ahead(minutes=1)
+    with clock.set_to(noon + timedelta(hours=17, minutes=3)):
+        daraja.others[PULL] = [END, page(late), END]
+        assert tasks.run_once(app, PULLING) == 1
+        assert line(make).pulled_until == clock.now()
+    assert [payment.receipt for payment in make.rows(Payment)] == ["UKN0000AAA"]
+
+
 def test_two_workers_pull_once(app: Flask, make: Maker, daraja: ScriptedDaraja) -> None:
     together(*[lambda: tasks.run_once(app, PULLING)] * 4)
     assert daraja.count(PULL) == 1
@@ -325,6 +352,51 @@ def test_a_page_that_does_not_come_changes_nothing_and_is_tried_again_in_a_minut
         assert tasks.run_once(app, PULLING) == 2
     assert [payment.receipt for payment in make.rows(Payment)] == ["UKN0000AAA", "UKN0000BBB"]
     assert line(make).pulled_until == noon + timedelta(minutes=17)
+
+
+def test_a_page_that_fails_now_and_then_is_asked_for_again_before_the_pull_is_given_up(
+    app: Flask, make: Maker, daraja: ScriptedDaraja
+) -> None:
+    rows = [listed(new_receipt(), 10, "CHAMA") for _ in range(2)]
+    faults = [RESET, Reply.error("500.003.1001"), cut(page(rows[0]))]
+    daraja.others[PULL] = [*faults, page(rows[0]), *faults, page(rows[1]), *faults, END]
+    assert pull(app) == 2
+    assert [offset for _, _, offset in spans(daraja)] == ["0"] * 4 + ["1"] * 4 + ["2"] * 4
+    assert line(make).pulled_until is not None
+
+
+def test_nobody_else_begins_to_pull_while_a_page_is_asked_for_again(
+    app: Flask, make: Maker, daraja: ScriptedDaraja, noon: datetime
+) -> None:
+    """The lease is for one answer, and several are waited for."""
+    daraja.others[PULL] = [RESET, END]
+    leases = []
+
+    def let_time_pass(seen: Seen) -> None:
+        if seen.path == PULL:
+            leases.append(line(make).next_pull_at)
+            change(app, MpesaLine, next_pull_at=noon)
+
+    daraja.before_answering = let_time_pass
+    pull(app)
+    assert leases == [noon + timedelta(seconds=paybill.PULL_LEASE_SECONDS)] * 2
+
+
+def test_an_answer_that_cannot_be_read_is_kept_as_it_came(app: Flask, make: Maker, daraja: ScriptedDaraja) -> None:
+    bad = Reply.json(ResponseCode="1000", Response=[[{"transactionID": "UKN0000BBB", "sum": 10}]])
+    gateway = Reply(502, b"<html>")
+    for kept, (first, last) in enumerate([(gateway, gateway), (bad, bad), (bad, RESET)], start=1):
+        daraja.others[PULL] = [first, first, first, last]
+        assert pull(app) == 0
+        message = make.messages()[-1]
+        assert len(make.messages()) == kept
+        assert (message.channel, message.body) == (MessageChannel.PULL, first.body)
+        assert (message.http_status, message.verdict) == (first.status, "Unreadable")
+        assert message.settled_at is not None
+    daraja.others[PULL] = [RESET]
+    pull(app)
+    assert len(make.messages()) == 3
+    assert kinds(make).count("pull_unreadable") == 1
 
 
 def test_a_list_that_stays_away_is_told_once_a_day(
@@ -454,6 +526,33 @@ def test_a_question_that_was_refused_is_put_again_later(app: Flask, make: Maker,
     with clock.set_to(clock.ahead(minutes=130)):
         pull(app)
     assert daraja.count(STATUS) == 2
+
+
+@pytest.mark.parametrize("answer", [RESET, taken("AG_1")], ids=["its answer", "its result"])
+def test_a_question_of_which_something_was_lost_is_put_again_later(
+    app: Flask, make: Maker, daraja: ScriptedDaraja, answer: Reply
+) -> None:
+    make.paid_order()
+    daraja.others[STATUS] = [answer]
+    for minutes, asked in ((61, 1), (115, 1), (130, 2), (200, 3)):
+        with clock.set_to(clock.ahead(minutes=minutes)):
+            pull(app)
+        assert daraja.count(STATUS) == asked
+
+
+def test_a_question_that_was_answered_is_not_put_again(
+    app: Flask, client: FlaskClient, make: Maker, daraja: ScriptedDaraja
+) -> None:
+    order = make.paid_order()
+    daraja.others[STATUS] = [taken("AG_1")]
+    with clock.set_to(clock.ahead(minutes=61)):
+        pull(app)
+    told = result_of("AG_1", TransactionStatus="Completed", Amount=order.total_kes, ReceiptNo=order.receipt)
+    client.post(address_of(daraja.requests(STATUS)[0].body), json=told)
+    wait_until(lambda: make.rows(MpesaRequest)[0].status is RequestStatus.ANSWERED)
+    with clock.set_to(clock.ahead(minutes=200)):
+        pull(app)
+    assert daraja.count(STATUS) == 1
 
 
 def test_without_an_initiator_nobody_is_asked(app: Flask, make: Maker, daraja: ScriptedDaraja) -> None:

@@ -23,16 +23,17 @@ from models import (
     Payment,
     Refund,
     RefundStatus,
+    RequestKind,
     RequestStatus,
     Ticket,
     TicketStatus,
     User,
 )
-from services import paybill, payouts, refunds, settlement
+from services import paybill, payouts, reconciliation, refunds, settlement
 from services.questions import Question
 from tests.daraja.process import Simulator
 from tests.later import Safaricom, address_of, post_before_the_answer
-from tests.scripted_daraja import PAYOUT, RESET, REVERSAL, STATUS, Reply, result_of, scripted_daraja
+from tests.scripted_daraja import PAYOUT, RESET, REVERSAL, STATUS, Reply, Seen, result_of, scripted_daraja
 from tests.support import Maker, cart, changed_settings, failure, new_receipt, success, together
 from tests.waiting import wait_until
 from utils import clock
@@ -492,6 +493,9 @@ def test_a_result_of_another_conversation_is_never_believed(make: Maker, shop: S
         assert safaricom.post(REVERSAL, result_of("AG_somebody_else", code)).status_code == 200
         assert statuses(make, order) == GOING
     assert [message.verdict for message in make.messages()[-2:]] == ["Suspect: the conversation is another one"] * 2
+    [alert] = make.rows(Alert)
+    assert (alert.kind, alert.target_id) == ("result_suspect", only_refund(make).id)
+    assert "the conversation is another one" in alert.message
     # It made us ask.
     assert safaricom.work() == 1
     assert len(safaricom.sent(STATUS)) == 1
@@ -576,28 +580,198 @@ def test_a_silent_payout_is_asked_about_by_its_own_id(make: Maker, shop: Shop, s
     assert len(safaricom.sent(PAYOUT)) == 1
 
 
-def test_a_payout_mpesa_knows_nothing_of_waits_for_a_person_and_is_not_resent(
-    make: Maker, shop: Shop, safaricom: Safaricom
-) -> None:
+def pay_out_a_part(make: Maker, shop: Shop, safaricom: Safaricom, answer: Reply | None = None) -> Order:
+    """Have one ticket of two paid out; `answer` is Daraja's, if it is not to take it."""
     order = shop.sell(2)
     shop.refund(order, order.tickets[0])
-    safaricom.answer_next(PAYOUT, RESET)
+    if answer is not None:
+        safaricom.answer_next(PAYOUT, answer)
     safaricom.work()
+    return order
+
+
+def payout_ids(safaricom: Safaricom) -> list[str]:
+    return [sent["OriginatorConversationID"] for sent in safaricom.sent(PAYOUT)]
+
+
+def retry(make: Maker) -> TestResponse:
+    address = f"/admin/refunds/{only_refund(make).id}/retry"
+    return make.app.test_client().post(address, headers=make.headers(make.admin()))
+
+
+def fall_silent(make: Maker, safaricom: Safaricom) -> Refund:
+    """Nothing is heard of the refund for two days."""
+    with clock.set_to(clock.ahead(hours=49)):
+        safaricom.work()
+    refund = only_refund(make)
+    assert (refund.status, refund.result_code) == (RefundStatus.FAILED, "silent")
+    return refund
+
+
+TAKEN_BEFORE = Reply.error("500.002.1001")
+
+
+def test_a_payout_mpesa_knows_nothing_of_is_sent_again_under_its_id(
+    make: Maker, shop: Shop, safaricom: Safaricom
+) -> None:
+    pay_out_a_part(make, shop, safaricom, RESET)
     for _ in range(8):
         assert only_refund(make).status is RefundStatus.SENT
         safaricom.work()
-        safaricom.tell(STATUS, 2006)
-    assert only_refund(make).status is RefundStatus.FAILED
+        safaricom.tell(STATUS, "R000002")
+    assert (only_refund(make).status, len(safaricom.sent(PAYOUT))) == (RefundStatus.REQUESTED, 1)
+    safaricom.work()
+    first, again = payout_ids(safaricom)
+    assert first == again
+    assert len({address_of(sent) for sent in safaricom.sent(PAYOUT)}) == 2
+    safaricom.tell(PAYOUT, TransactionReceipt="SG632NMUAB")
+    assert only_refund(make).status is RefundStatus.DONE
+    assert {sent["OriginatorConversationID"] for sent in safaricom.sent(STATUS)} == {first}
+
+
+@pytest.mark.parametrize("code", [2001, 21, 8006, 2006, 1])
+def test_a_question_our_initiator_may_not_ask_says_nothing_of_the_payout(
+    make: Maker, shop: Shop, safaricom: Safaricom, code: int
+) -> None:
+    pay_out_a_part(make, shop, safaricom)
+    for _ in range(10):
+        safaricom.work()
+        safaricom.tell(STATUS, code)
+    assert only_refund(make).status is RefundStatus.SENT
     assert len(safaricom.sent(PAYOUT)) == 1
+    safaricom.tell(PAYOUT, TransactionReceipt="SG632NMUAB")
+    assert only_refund(make).status is RefundStatus.DONE
 
 
-def test_a_refund_nobody_ever_spoke_of_waits_for_a_person(make: Maker, shop: Shop, safaricom: Safaricom) -> None:
+def test_a_payout_in_doubt_is_retried_under_its_id_and_then_asked_about(
+    make: Maker, shop: Shop, safaricom: Safaricom
+) -> None:
+    pay_out_a_part(make, shop, safaricom)
+    assert "A retry is safe: it carries the same id" in (fall_silent(make, safaricom).note or "")
+    safaricom.answer_next(PAYOUT, TAKEN_BEFORE)
+    assert retry(make).status_code == 200
+    safaricom.work()
+    first, again = payout_ids(safaricom)
+    assert first == again
+    assert only_refund(make).status is RefundStatus.SENT
+    safaricom.work()
+    assert safaricom.sent(STATUS)[-1]["OriginatorConversationID"] == first
+    safaricom.tell(STATUS, TransactionStatus="Completed", ReceiptNo="SG632NMUAB")
+    assert only_refund(make).status is RefundStatus.DONE
+
+
+def test_a_payout_mpesa_said_failed_is_retried_under_a_new_id(make: Maker, shop: Shop, safaricom: Safaricom) -> None:
+    pay_out_a_part(make, shop, safaricom)
+    safaricom.tell(PAYOUT, 1)
+    assert only_refund(make).status is RefundStatus.FAILED
+    retry(make)
+    safaricom.work()
+    first, second = payout_ids(safaricom)
+    assert first != second
+    # That one is now the id to keep.
+    fall_silent(make, safaricom)
+    retry(make)
+    safaricom.work()
+    assert payout_ids(safaricom) == [first, second, second]
+
+
+def test_a_failure_told_late_ends_the_id_and_all_that_went_out_under_it(
+    client: FlaskClient, make: Maker, shop: Shop, safaricom: Safaricom
+) -> None:
+    pay_out_a_part(make, shop, safaricom)
+    address, late = address_of(safaricom.sent(PAYOUT)[0]), result_of(safaricom.conversation(PAYOUT), 1)
+    fall_silent(make, safaricom)
+    safaricom.answer_next(PAYOUT, TAKEN_BEFORE)
+    retry(make)
+    safaricom.work()
+    assert client.post(address, json=late).status_code == 200
+    wait_until(safaricom.settled)
+    assert (only_refund(make).status, only_refund(make).result_code) == (RefundStatus.FAILED, "1")
+    retry(make)
+    safaricom.work()
+    first, again, other = payout_ids(safaricom)
+    assert first == again != other
+
+
+def test_an_id_that_daraja_took_twice_is_not_over_when_one_of_both_failed(
+    client: FlaskClient, make: Maker, shop: Shop, safaricom: Safaricom
+) -> None:
+    pay_out_a_part(make, shop, safaricom)
+    address, late = address_of(safaricom.sent(PAYOUT)[0]), result_of(safaricom.conversation(PAYOUT), 1)
+    fall_silent(make, safaricom)
+    retry(make)
+    safaricom.work()
+    client.post(address, json=late)
+    wait_until(safaricom.settled)
+    assert only_refund(make).status is RefundStatus.SENT
+    fall_silent(make, safaricom)
+    retry(make)
+    safaricom.work()
+    assert len(set(payout_ids(safaricom))) == 1
+
+
+def test_a_payout_refused_when_it_was_sent_again_may_have_arrived_before(
+    make: Maker, shop: Shop, safaricom: Safaricom
+) -> None:
+    pay_out_a_part(make, shop, safaricom)
+    fall_silent(make, safaricom)
+    safaricom.answer_next(PAYOUT, Reply.error("400.002.02", 400))
+    retry(make)
+    safaricom.work()
+    refund = only_refund(make)
+    assert (refund.status, refund.result_code) == (RefundStatus.FAILED, "400.002.02")
+    assert "It was sent before" in (refund.note or "")
+    retry(make)
+    safaricom.work()
+    assert len(set(payout_ids(safaricom))) == 1
+
+
+@pytest.mark.parametrize("is_retried", [False, True])
+def test_a_refund_nobody_ever_spoke_of_waits_for_a_person(
+    make: Maker, shop: Shop, safaricom: Safaricom, is_retried: bool
+) -> None:
     order = shop.sell()
     shop.refund(order)
     safaricom.work()
+    assert "M-PESA did not say what became of it. A retry is safe" in (fall_silent(make, safaricom).note or "")
+    assert statuses(make, order) == FAILED
+    if is_retried:  # two days of its own
+        with clock.set_to(clock.ahead(hours=50)):
+            retry(make)
+            for _ in range(2):
+                safaricom.work()
+                assert statuses(make, order) == GOING
+        with clock.set_to(clock.ahead(hours=99)):
+            safaricom.work()
+        assert statuses(make, order) == FAILED
+
+
+def test_being_sent_again_does_not_put_the_end_of_asking_off(make: Maker, shop: Shop, safaricom: Safaricom) -> None:
+    order = shop.sell()
+    shop.refund(order)
+    safaricom.work()
+    with clock.set_to(clock.ahead(hours=40)):
+        for _ in range(6):
+            safaricom.work()
+            safaricom.tell(STATUS, TransactionStatus="Completed", ReceiptNo=order.receipt)
+        safaricom.work()
+        assert (len(safaricom.sent(REVERSAL)), statuses(make, order)) == (2, GOING)
     with clock.set_to(clock.ahead(hours=49)):
         safaricom.work()
     assert statuses(make, order) == FAILED
+
+
+def test_giving_up_on_a_question_makes_us_ask_no_sooner(make: Maker, shop: Shop, safaricom: Safaricom) -> None:
+    """A Daraja too busy to answer questions would be asked the next one at once, and again, within seconds."""
+    shop.refund(shop.sell())
+    safaricom.work()
+    with changed_settings(make.app, QUERY_PAUSES_SECONDS=[30]):
+        for path, is_now in ((REVERSAL, True), (STATUS, False)):
+            safaricom.work()
+            safaricom.post(path, {"whatever": "it says"}, where="QueueTimeOutURL")
+            next_look_at = only_refund(make).next_look_at
+            assert next_look_at is not None
+            assert (next_look_at <= clock.now()) is is_now
 
 
 def test_a_result_that_is_quicker_than_the_answer_counts_once_that_has_come(
@@ -635,6 +809,171 @@ def test_a_process_that_dies_before_sending_leaves_a_refund_that_is_asked_about_
 
 def _die(question: Question) -> None:
     raise KeyboardInterrupt
+
+
+def test_a_process_that_dies_leaves_one_refund_in_doubt_and_not_all_that_were_due(
+    make: Maker, shop: Shop, safaricom: Safaricom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(3):
+        shop.refund(shop.sell())
+    with monkeypatch.context() as patch:
+        patch.setattr(payouts, "send", _die)
+        with pytest.raises(KeyboardInterrupt):
+            safaricom.work()
+    assert [refund.status for refund in make.rows(Refund)] == [RefundStatus.SENT] + [RefundStatus.REQUESTED] * 2
+    safaricom.work()
+    assert (len(safaricom.sent(REVERSAL)), len(safaricom.sent(STATUS))) == (2, 1)
+
+
+def test_a_payout_whose_process_died_is_sent_by_itself_once_mpesa_knows_nothing_of_it(
+    make: Maker, shop: Shop, safaricom: Safaricom, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(payouts, "send", _die)
+        with pytest.raises(KeyboardInterrupt):
+            pay_out_a_part(make, shop, safaricom)
+    for _ in range(8):
+        assert safaricom.sent(PAYOUT) == []
+        safaricom.work()
+        safaricom.tell(STATUS, "R000002")
+    safaricom.work()
+    assert payout_ids(safaricom) == [make.rows(MpesaRequest)[0].originator_conversation_id]
+    safaricom.tell(PAYOUT, TransactionReceipt="SG632NMUAB")
+    assert only_refund(make).status is RefundStatus.DONE
+
+
+def test_a_refund_that_cannot_be_looked_after_holds_up_no_other(
+    make: Maker, shop: Shop, safaricom: Safaricom, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(3):
+        shop.refund(shop.sell())
+    broken = make.rows(Refund)[0]
+    look = payouts._next_question
+
+    def stumble(refund: Refund) -> Question | None:
+        if refund.id == broken.id:
+            raise RuntimeError("stumbled")
+        return look(refund)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(payouts, "_next_question", stumble)
+        assert safaricom.work() == 2
+    assert f"refund {broken.id} could not be looked after" in caplog.text
+    first, *others = make.rows(Refund)
+    assert (first.status, {one.status for one in others}) == (RefundStatus.REQUESTED, {RefundStatus.SENT})
+    assert first.next_look_at is not None
+    assert first.next_look_at > clock.now()
+    assert safaricom.work() == 3
+    assert len(safaricom.sent(REVERSAL)) == 3
+
+
+# ── When M-PESA takes the whole payment back itself ───────────────────────────────────────────────────────────────
+
+
+def take_back(make: Maker, order: Order) -> None:
+    with make.app.app_context(), transaction():
+        paybill.take_back(order.receipt or "", channel=MessageChannel.PULL)
+
+
+def alerts(make: Maker) -> list[str]:
+    return [alert.kind for alert in make.rows(Alert)]
+
+
+@pytest.mark.parametrize("is_all", [False, True], ids=["a ticket is left", "all tickets are given back"])
+def test_a_part_that_was_not_sent_is_not_sent_any_more(
+    make: Maker, shop: Shop, safaricom: Safaricom, is_all: bool
+) -> None:
+    order = shop.sell(2)
+    shop.refund(order, order.tickets[0])
+    if is_all:
+        shop.refund(order, order.tickets[1])
+    take_back(make, order)
+    assert safaricom.work() == 0
+    assert safaricom.sent(PAYOUT) == []
+    for refund in make.rows(Refund):
+        assert (refund.status, refund.done_at) == (RefundStatus.DONE, None)
+        assert refund.note == "M-PESA took the whole payment back itself."
+    assert make.status(order.id) is OrderStatus.REFUNDED
+    assert alerts(make) == ["payment_reversed"]
+    with make.app.app_context():
+        told = reconciliation.report(clock.now().astimezone(clock.NAIROBI).date())
+    assert (told.in_kes, told.back_kes, told.open_refunds) == (1000, 1000, [])
+
+
+def test_a_part_that_was_sent_is_told_of_with_its_payment(make: Maker, shop: Shop, safaricom: Safaricom) -> None:
+    order = pay_out_a_part(make, shop, safaricom)
+    take_back(make, order)
+    assert alerts(make) == ["payment_reversed", "refund_of_reversed"]
+    refund, told = only_refund(make), make.rows(Alert)[-1]
+    assert told.target_id == refund.id
+    assert f"payment {refund.payment_id}" in told.message
+    assert f"refund {refund.id}" in told.message
+    safaricom.tell(PAYOUT, 1)
+    refund = only_refund(make)
+    assert refund.status is RefundStatus.FAILED
+    assert "Do not send this any more" in (refund.note or "")
+
+
+@pytest.mark.parametrize("is_before", [True, False], ids=["failed before", "failed after"])
+def test_a_failed_refund_of_a_payment_that_was_taken_back_is_not_retried(
+    make: Maker, shop: Shop, safaricom: Safaricom, is_before: bool
+) -> None:
+    order = pay_out_a_part(make, shop, safaricom)
+    if is_before:
+        safaricom.tell(PAYOUT, 1)
+    take_back(make, order)
+    if not is_before:
+        safaricom.tell(PAYOUT, 1)
+    assert "refund_of_reversed" in alerts(make)
+    assert "Do not send this any more" in (only_refund(make).note or "")
+    answer = retry(make)
+    assert (answer.status_code, answer.json["code"]) == (409, "payment_reversed")
+    assert answer.json["message"] == "M-PESA took the whole payment back itself. Nothing of it is left to send."
+    assert safaricom.work() == 0
+
+
+def test_a_part_for_a_person_to_send_is_told_not_to_be(make: Maker, safaricom: Safaricom) -> None:
+    shop = Shop(make, price=9)
+    order = shop.sell(2)
+    shop.refund(order, order.tickets[0])
+    take_back(make, order)
+    assert alerts(make) == ["refund_by_hand", "payment_reversed", "refund_of_reversed"]
+    assert "Do not send this any more" in (only_refund(make).note or "")
+
+
+def test_a_part_daraja_was_too_busy_for_is_not_sent_again_once_its_payment_was_taken_back(
+    make: Maker, shop: Shop, safaricom: Safaricom
+) -> None:
+    order = shop.sell(2)
+    shop.refund(order, order.tickets[0])
+    safaricom.answer_next(PAYOUT, Reply.error("500.003.02"))
+
+    def take_it_back(seen: Seen) -> None:
+        if seen.path == PAYOUT:
+            take_back(make, order)
+
+    safaricom.daraja.before_answering = take_it_back
+    safaricom.work()
+    assert only_refund(make).status is RefundStatus.REQUESTED
+    safaricom.work()
+    assert (only_refund(make).status, len(safaricom.sent(PAYOUT))) == (RefundStatus.DONE, 1)
+    assert alerts(make) == ["payment_reversed", "refund_of_reversed"]
+    assert make.status(order.id) is OrderStatus.REFUNDED
+
+
+def test_a_retry_and_a_payment_taken_back_at_once_send_nothing_more(
+    make: Maker, shop: Shop, safaricom: Safaricom
+) -> None:
+    order = pay_out_a_part(make, shop, safaricom)
+    safaricom.tell(PAYOUT, 1)
+    answer, _ = together(lambda: retry(make), lambda: take_back(make, order))
+    assert answer.status_code in (200, 409)
+    safaricom.work()
+    assert len(safaricom.sent(PAYOUT)) == 1
+    assert only_refund(make).status is (RefundStatus.DONE if answer.status_code == 200 else RefundStatus.FAILED)
+
+
+# ── When answers are lost, and workers are many ───────────────────────────────────────────────────────────────────
 
 
 def test_a_lost_answer_is_asked_about_and_not_resent(make: Maker, shop: Shop, safaricom: Safaricom) -> None:
@@ -752,6 +1091,47 @@ def test_a_ticket_bought_with_mpesa_is_refunded_with_mpesa(
     assert make.status(order.id) is (
         (OrderStatus.REFUNDED if is_done else OrderStatus.REFUND_DUE) if is_whole else OrderStatus.PARTLY_REFUNDED
     )
+
+
+def look_until_done(make: Maker) -> None:
+    def look() -> bool:
+        with make.app.app_context():
+            payouts.look_after_refunds()
+            settlement.settle_waiting_messages()
+        return only_refund(make).status is RefundStatus.DONE
+
+    wait_until(look)
+
+
+def paid_out(simulator: Simulator) -> list[int]:
+    return [one["amount"] for one in simulator.ledger() if one["kind"] == "b2c"]
+
+
+def test_a_payout_whose_process_died_before_sending_it_arrives_once(
+    make: Maker, shop: Shop, simulator: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = buy(make, shop, "254712345678")
+    shop.refund(order, order.tickets[0])
+    with monkeypatch.context() as patch, make.app.app_context():
+        patch.setattr(payouts, "send", _die)
+        with pytest.raises(KeyboardInterrupt):
+            payouts.look_after_refunds()
+    look_until_done(make)
+    assert paid_out(simulator) == [500]
+
+
+def test_a_payout_done_in_silence_and_retried_arrives_once(make: Maker, shop: Shop, simulator: Simulator) -> None:
+    order = buy(make, shop, "254700000075")
+    shop.refund(order, order.tickets[0])
+    with make.app.app_context():
+        payouts.look_after_refunds()
+        with clock.set_to(clock.ahead(hours=49)):
+            payouts.look_after_refunds()
+    assert retry(make).status_code == 200
+    look_until_done(make)
+    assert paid_out(simulator) == [500]
+    sent = [one.kind for one in make.rows(MpesaRequest) if one.kind is RequestKind.B2C]
+    assert len(sent) == 2
 
 
 def buy(make: Maker, shop: Shop, phone: str) -> Order:

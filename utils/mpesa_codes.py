@@ -46,6 +46,9 @@ class Code:
     sentence: str = _OUR_SIDE
     said_of: Said = Said.PROMPT
     is_reported: bool = False
+    #: It speaks of the transaction that was asked about: there is none such. All other failures of a question are
+    #: about the asking, such as an initiator who may not ask, and say nothing of the transaction.
+    is_of_unknown: bool = False
 
 
 CODES: dict[str, Code] = {
@@ -132,7 +135,7 @@ CODES: dict[str, Code] = {
     ),
     "9999": Code(Meaning.BUSY, "The request failed", _TRY_AGAIN, is_reported=True),
     "R000001": Code(Meaning.DONE, "The transaction has been reversed already", "Paid back.", said_of=Said.REQUEST),
-    "R000002": Code(Meaning.OURS, "The transaction to reverse is unknown", said_of=Said.REQUEST),
+    "R000002": Code(Meaning.OURS, "The transaction is unknown", said_of=Said.REQUEST, is_of_unknown=True),
     "SFC_IC0003": Code(Meaning.OURS, "The operator does not exist", said_of=Said.BOTH),
 }
 
@@ -151,6 +154,8 @@ NOT_CARRIED_OUT = frozenset(_failing(Said.REQUEST))
 CARRIED_OUT = frozenset(
     code for code, row in CODES.items() if row.meaning is Meaning.DONE and Said.REQUEST in row.said_of
 )
+#: Answers to a question about a transaction that M-PESA knows nothing of.
+NOT_KNOWN = frozenset(code for code, row in CODES.items() if row.is_of_unknown)
 #: Seen in query answers only.
 IN_PROGRESS = "4999"
 SUCCESS = "0"

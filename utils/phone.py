@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 
 import phonenumbers
@@ -28,6 +29,14 @@ def parse(text: str) -> str:
     if number is None or number.extension or not phonenumbers.is_valid_number(number) or not _STORED.match(stored):
         raise ValueError("Please give a Kenyan mobile number such as 0712 345 678.")
     return stored
+
+
+def is_told(told: str | None, phone: str) -> bool:
+    """Whether what Safaricom tells of a payer is this phone for certain: its number, or the SHA-256 of it.
+
+    A masked number (`2547 ***** 126`) is that of many.
+    """
+    return told is not None and told.lower() in (phone, hashlib.sha256(phone.encode()).hexdigest())
 
 
 def mask_all(text: str) -> str:

@@ -67,6 +67,7 @@ def upgrade():
         sa.Column("next_push_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("failures", sa.BigInteger(), nullable=False),
         sa.Column("rests_until", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("next_sweep_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("pulled_until", sa.DateTime(timezone=True), nullable=True),
         sa.Column("next_pull_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("reported_at", sa.DateTime(timezone=True), nullable=True),
@@ -258,6 +259,8 @@ def upgrade():
     op.alter_column("payments", "refunded_kes", server_default=None)
     op.add_column("payments", sa.Column("push_at", sa.DateTime(timezone=True), nullable=True))
     op.add_column("payments", sa.Column("pushed_at", sa.DateTime(timezone=True), nullable=True))
+    op.add_column("payments", sa.Column("moved_at", sa.DateTime(timezone=True), nullable=True))
+    op.add_column("payments", sa.Column("seen_at", sa.DateTime(timezone=True), nullable=True))
     op.add_column("payments", sa.Column("reconciled_at", sa.DateTime(timezone=True), nullable=True))
     op.alter_column("payments", "order_id", existing_type=sa.BIGINT(), nullable=True)
     op.alter_column("payments", "phone", existing_type=sa.TEXT(), nullable=True)
@@ -265,6 +268,13 @@ def upgrade():
     op.drop_index(op.f("payments_noted_idx"), table_name="payments", postgresql_where=sa.text("(note IS NOT NULL)"))
     op.create_index(
         "payments_noted_idx", "payments", ["id"], unique=False, postgresql_where=sa.text("note IS NOT NULL")
+    )
+    op.create_index(
+        "payments_in_quarantine_idx",
+        "payments",
+        ["id"],
+        unique=False,
+        postgresql_where=sa.text("status = 'quarantined'"),
     )
     op.create_index(op.f("payments_created_at_id_idx"), "payments", ["created_at", "id"], unique=False)
     op.create_index(
@@ -330,6 +340,9 @@ def downgrade():
     )
     op.drop_index("payments_queued_idx", table_name="payments", postgresql_where=sa.text("status = 'queued'"))
     op.drop_index(op.f("payments_created_at_id_idx"), table_name="payments")
+    op.drop_index(
+        "payments_in_quarantine_idx", table_name="payments", postgresql_where=sa.text("status = 'quarantined'")
+    )
     op.drop_index("payments_noted_idx", table_name="payments", postgresql_where=sa.text("note IS NOT NULL"))
     op.create_index(
         op.f("payments_noted_idx"),
@@ -342,6 +355,8 @@ def downgrade():
     op.alter_column("payments", "phone", existing_type=sa.TEXT(), nullable=False)
     op.alter_column("payments", "order_id", existing_type=sa.BIGINT(), nullable=False)
     op.drop_column("payments", "reconciled_at")
+    op.drop_column("payments", "seen_at")
+    op.drop_column("payments", "moved_at")
     op.drop_column("payments", "pushed_at")
     op.drop_column("payments", "push_at")
     op.drop_column("payments", "refunded_kes")
