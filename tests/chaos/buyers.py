@@ -12,8 +12,9 @@ from typing import Any
 
 import requests
 
-#: A request that gets no answer is made again, as often as this, with pauses of this many seconds.
-_TRIES, _PAUSE = 60, 0.25
+#: A request that gets no answer is made again, as often as this, with pauses of this many seconds: a server that was
+#: killed takes its time to start on a busy machine.
+_TRIES, _PAUSE = 400, 0.25
 
 
 @dataclass(frozen=True)
