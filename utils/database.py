@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import BigInteger, DateTime, MetaData, Text
+from sqlalchemy import BigInteger, DateTime, MetaData, Row, Select, Text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import DeclarativeBase, Session, registry
 
@@ -57,6 +57,21 @@ def transaction() -> Iterator[Session]:
         raise
     finally:
         session.info["in_transaction"] = False
+
+
+def stream(query: Select[Any], *, at_once: int = 500) -> Iterator[Row[Any]]:
+    """Rows through a server-side cursor, so many in memory at once; for answers without end.
+
+    They come over a connection of their own, since the request's is gone by then. It is taken when the first row is
+    asked for, and given back after the last one, or when the iterator is closed.
+    """
+    engine = db.engine
+
+    def rows() -> Iterator[Row[Any]]:
+        with Session(engine) as session:
+            yield from session.execute(query, execution_options={"yield_per": at_once})
+
+    return rows()
 
 
 def violated(error: IntegrityError) -> str | None:
