@@ -7,8 +7,9 @@ from typing import Any
 
 from sqlalchemy import CheckConstraint, ForeignKey, Index, LargeBinary, UniqueConstraint
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, mapped_column, relationship
 
+from models.people import User
 from utils import clock
 from utils.database import Model
 
@@ -111,8 +112,16 @@ class AuditLog(Model):
     ip_address: Mapped[str | None]
     created_at: Mapped[datetime] = mapped_column(default=clock.now)
 
+    user: Mapped[User | None] = relationship(lazy="raise")
+
     __table_args__ = (
         Index(None, "target_type", "target_id"),
-        Index(None, "user_id"),
+        Index(None, "user_id", "created_at", "id"),
+        Index(None, "action", "created_at", "id"),
         Index(None, "created_at", "id"),
     )
+
+    @property
+    def user_name(self) -> str:
+        """Who did it; needs `user`."""
+        return f"{self.user.first_name} {self.user.last_name}" if self.user else "Ticksy"

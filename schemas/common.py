@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import datetime
+from datetime import date, datetime
 from enum import Enum
 from typing import Annotated, Any, ClassVar
 
@@ -35,8 +35,19 @@ class Answer(BaseModel):
 
     model_config = ConfigDict(from_attributes=True, populate_by_name=True)
 
+    @classmethod
+    def columns(cls) -> list[str]:
+        """Its names, as the head of a table."""
+        return list(cls.model_fields)
 
-def _refuse(sentence: str) -> PydanticCustomError:
+    @classmethod
+    def cells(cls, row: object) -> list[Any]:
+        """What it says of `row`, as a line of that table."""
+        shown = cls.model_validate(row)
+        return [getattr(shown, name) for name in cls.model_fields]
+
+
+def refuse(sentence: str) -> PydanticCustomError:
     """An error whose message is a whole sentence, shown to people as it is."""
     return PydanticCustomError("sentence", "{sentence}", {"sentence": sentence})
 
@@ -48,7 +59,7 @@ def sentence_of(parse: Callable[[str], str]) -> Callable[[str], str]:
         try:
             return parse(value)
         except ValueError as error:
-            raise _refuse(str(error)) from None
+            raise refuse(str(error)) from None
 
     return validate
 
@@ -65,16 +76,16 @@ _DAMAGED = "\ufffd"
 def _storable(text: str) -> str:
     """PostgreSQL keeps no NUL; the other control characters have no business in a name either, line ends apart."""
     if _UNSTORABLE.search(text):
-        raise _refuse("Please remove the control characters.")
+        raise refuse("Please remove the control characters.")
     if _DAMAGED in text:
-        raise _refuse("This text is damaged: please send it in UTF-8.")
+        raise refuse("This text is damaged: please send it in UTF-8.")
     return text
 
 
 def _whole(value: Any) -> Any:
     """JSON's `true` is no number; forms and careless clients send numbers as text."""
     if isinstance(value, bool):
-        raise _refuse("Please give a whole number.")
+        raise refuse("Please give a whole number.")
     return value
 
 
@@ -86,9 +97,16 @@ def _nothing(value: Any) -> Any:
 def _dated(value: Any) -> Any:
     """Dates as text only: a bare number would be read as seconds since 1970."""
     if isinstance(value, str) and not (len(value) >= 10 and value[:4].isdecimal() and value[4] == "-"):
-        raise _refuse("Please give a date and time such as 2030-12-31T18:00.")
+        raise refuse("Please give a date and time such as 2030-12-31T18:00.")
     if not isinstance(value, str | datetime):
-        raise _refuse("Please give a date and time such as 2030-12-31T18:00.")
+        raise refuse("Please give a date and time such as 2030-12-31T18:00.")
+    return value
+
+
+def _written_out(value: Any) -> Any:
+    """Dates as people write them only: pydantic would also take seconds since 1970."""
+    if isinstance(value, str) and not re.fullmatch(r"2[01][0-9]{2}-[0-9]{2}-[0-9]{2}", value):
+        raise refuse("Please give a day such as 2026-11-23.")
     return value
 
 
@@ -98,7 +116,7 @@ def _end_of_day(value: Any) -> Any:
 
 def _utc(moment: datetime) -> datetime:
     if not 2000 <= moment.year <= 2200:
-        raise _refuse("Please give a date between the years 2000 and 2200.")
+        raise refuse("Please give a date between the years 2000 and 2200.")
     return clock.to_utc(moment)
 
 
@@ -107,7 +125,7 @@ def parse_email(text: str) -> str:
     try:
         validated = validate_email(text, check_deliverability=False, allow_smtputf8=False)
     except EmailNotValidError:
-        raise _refuse("Please give a valid e-mail address.") from None
+        raise refuse("Please give a valid e-mail address.") from None
     return str(validated.ascii_email).lower()
 
 
@@ -124,6 +142,8 @@ Whole = Annotated[int, BeforeValidator(_whole)]
 RowId = Annotated[Whole, Field(ge=1, le=2**63 - 1)]
 #: A moment; without zone it is Nairobi's.
 Moment = Annotated[datetime, BeforeValidator(_dated), AfterValidator(_utc)]
+#: A day of Nairobi, as `2026-11-23`.
+Day = Annotated[date, BeforeValidator(_written_out)]
 #: Beside `kind | None`: an empty field of a form is None.
 EMPTY_IS_NONE = BeforeValidator(_nothing)
 #: Beside a Moment that ends a span: a day without time is meant to its end.

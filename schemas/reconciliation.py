@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from datetime import date
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import AliasPath, BeforeValidator, Field
-from pydantic_core import PydanticCustomError
+from pydantic import AliasPath, Field
 
-from schemas.common import EMPTY_IS_NONE, Answer, Request, When, Word
+from schemas.common import EMPTY_IS_NONE, Answer, Day, Request, When, Word
 from schemas.payments import AdminPayment, RefundOut
-
-
-def _written_out(value: Any) -> Any:
-    """Dates as people write them only: pydantic would also take seconds since 1970."""
-    if isinstance(value, str) and not re.fullmatch(r"2[01][0-9]{2}-[0-9]{2}-[0-9]{2}", value):
-        raise PydanticCustomError("sentence", "Please give a day such as 2026-11-23.")
-    return value
 
 
 class DayQuery(Request):
     #: A day of Nairobi; the one before today when empty.
-    day: Annotated[date | None, BeforeValidator(_written_out), EMPTY_IS_NONE] = None
+    day: Annotated[Day | None, EMPTY_IS_NONE] = None
 
 
 class UnpaidOrder(Answer):

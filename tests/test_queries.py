@@ -16,6 +16,7 @@ from sqlalchemy import event as sqlalchemy_event
 
 from models import EventStatus, TicketType, User
 from resources import URLS
+from schemas.common import Nothing, Page
 from services import alerts, booking, claims, reviews
 from services.booking import Line
 from tests.pictures import picture, upload
@@ -33,7 +34,12 @@ GETS = {
     for address in addresses
     if hasattr(resource, "get")
 }
-LISTS = [address for address, endpoint in GETS.items() if get_origin(endpoint.returns) is list]
+#: Those that are paged. The others have as many rows as they are asked for.
+LISTS = [
+    address
+    for address, endpoint in GETS.items()
+    if get_origin(endpoint.returns) is list and issubclass(endpoint.query or Nothing, Page)
+]
 
 
 @contextmanager
@@ -166,6 +172,17 @@ def all_alerts(make: Maker, count: int) -> Scene:
     return Scene(make.admin(), "/admin/alerts")
 
 
+def users(make: Maker, count: int) -> Scene:
+    for _ in range(count):
+        make.organizer()
+    return Scene(make.admin(), "/admin/users?role=organizer")
+
+
+def log_lines(make: Maker, count: int) -> Scene:
+    published(make, EventStatus.PENDING, count)
+    return Scene(make.admin(), "/admin/logs?action=event_created")
+
+
 def my_tickets(make: Maker, count: int) -> Scene:
     return Scene(my_orders(make, count).user, "/my-tickets")
 
@@ -190,6 +207,8 @@ SCENES: dict[str, Callable[[Maker, int], Scene]] = {
     "/profile/my-upcoming-events": upcoming,
     "/profile/my-past-events": past,
     "/admin/pending": pending,
+    "/admin/users": users,
+    "/admin/logs": log_lines,
     "/admin/orders": all_orders,
     "/admin/payments": all_payments,
     "/admin/suspense": suspense,
