@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 from models import AuditLog, User
@@ -16,13 +17,19 @@ class _HasId(Protocol):
 
 def record(actor: User | None, action: str, target: _HasId, **details: Any) -> None:
     """Add a line; without it the change is not complete. `actor` is None when Ticksy acts on M-PESA's word."""
-    db.session.add(
+    record_all(actor, action, type(target), [target.id], **details)
+
+
+def record_all(actor: User | None, action: str, kind: type[_HasId], ids: Iterable[int], **details: Any) -> None:
+    """Add a line for each of many rows of a kind that were changed by one statement."""
+    db.session.add_all(
         AuditLog(
             user_id=actor.id if actor else None,
             action=action,
-            target_type=type(target).__name__.lower(),
-            target_id=target.id,
+            target_type=kind.__name__.lower(),
+            target_id=one,
             details=details,
             ip_address=remote_address.get(),
         )
+        for one in ids
     )

@@ -169,20 +169,25 @@ def _renew_order(order: Order, actor: User, lines: Sequence[Line]) -> Prompt | N
     """The order again, with the names as given this time; a new prompt only once the last has failed."""
     if order.status is OrderStatus.PAID:
         return None
-    for item in order.items:
-        item.attendees = _attendees(actor, lines, item.ticket_type_id)
+    attendees = {item: _attendees(actor, lines, item.ticket_type_id) for item in order.items}
+    if any(item.attendees != names for item, names in attendees.items()):
+        for item, names in attendees.items():
+            item.attendees = names
+        audit.record(actor, "order_attendees_changed", order)
     if not order.payments or order.payments[-1].status not in (PaymentStatus.REFUSED, PaymentStatus.FAILED):
         return None
     try:
-        return _prompt_again(order)
+        return _prompt_again(order, actor)
     except prompts.NoPromptsLeft:
         return None
 
 
-def _prompt_again(order: Order) -> Prompt:
+def _prompt_again(order: Order, actor: User) -> Prompt:
     if order.event.status is EventStatus.CANCELLED:
         raise NotOnSale("This event has been cancelled.")
-    return prompts.open_prompt(order)
+    prompt = prompts.open_prompt(order)
+    audit.record(actor, "order_prompted_again", order, payment=prompt.payment_id)
+    return prompt
 
 
 def _find_same_order(actor: User, phone: str, cart: str) -> Order | None:
@@ -298,7 +303,7 @@ def pay_order(*, actor: User, order_id: int, taken: Taken | None = None) -> Chec
         if not order.is_open:
             raise Conflict("This order is no longer open. Please order again.", code="order_not_open")
         idempotency.note_order(taken, order.id)
-        prompt = _prompt_again(order)
+        prompt = _prompt_again(order, actor)
     prompts.send_prompt(prompt)
     return Checkout(orders.get_order(actor=actor, order_id=order_id), is_new=False)
 

@@ -93,6 +93,7 @@ def _attach(claim: Claim, order: Order) -> bool:
     if payment is None or claim.status is not ClaimStatus.OPEN or not is_plainly_of(payment, order):
         return False
     claim.status = ClaimStatus.ATTACHED
+    audit.record(None, "claim_attached", claim)
     paybill.attach(order, payment, actor=None)
     return True
 
@@ -155,6 +156,7 @@ def _note_settled() -> int:
             .returning(Claim.id)
             .execution_options(synchronize_session=False)
         ).all()
+        audit.record_all(None, "claim_attached", Claim, noted)
     return len(noted)
 
 

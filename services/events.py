@@ -231,7 +231,7 @@ def cancel_event(*, actor: User, event_id: int) -> Event:
             event.move_to(EventStatus.CANCELLED)
             session.flush()
             _lock_unpaid_orders(event_id)
-            freed = _close_open_orders(event_id)
+            freed = _close_open_orders(actor, event_id)
             audit.record(actor, "event_cancelled", event, paid_orders=_count_paid_orders(event_id))
             session.flush()
             stock.release(freed)
@@ -252,7 +252,7 @@ def _lock_unpaid_orders(event_id: int) -> None:
     )
 
 
-def _close_open_orders(event_id: int) -> dict[int, int]:
+def _close_open_orders(actor: User, event_id: int) -> dict[int, int]:
     """Cancel what is still open; returns the places to give back, by ticket type id."""
     closed = db.session.scalars(
         update(Order)
@@ -261,6 +261,7 @@ def _close_open_orders(event_id: int) -> dict[int, int]:
         .returning(Order.id)
         .execution_options(synchronize_session=False)
     ).all()
+    audit.record_all(actor, "order_cancelled", Order, closed, reason="event_cancelled")
     places = (
         select(OrderItem.ticket_type_id, func.sum(OrderItem.quantity))
         .where(OrderItem.order_id.in_(closed))

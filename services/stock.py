@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from sqlalchemy import ScalarSelect, func, select, update
 
 from models import Order, OrderItem, OrderStatus, TicketType
+from services import audit
 from utils import clock
 from utils.database import db
 from utils.errors import Conflict
@@ -104,6 +105,7 @@ def expire_ended_orders(
         update(Order).where(Order.id.in_(ids)).values(status=OrderStatus.EXPIRED),
         execution_options={"synchronize_session": "fetch"},
     )
+    audit.record_all(None, "order_expired", Order, ids)
     freed = (
         select(OrderItem.ticket_type_id, func.sum(OrderItem.quantity))
         .where(OrderItem.order_id.in_(ids))
