@@ -50,6 +50,12 @@ class SecretConverter(BaseConverter):
     regex = "[0-9a-f]{32}"
 
 
+class SignedConverter(BaseConverter):
+    """`<signed:token>`: what `utils.signing.sign` makes."""
+
+    regex = "[A-Za-z0-9_.-]{20,600}"
+
+
 class IdConverter(IntegerConverter):
     """`<id:event_id>`: an integer that fits a bigint; anything longer is no address of ours."""
 
@@ -162,6 +168,16 @@ def answer_json(body: bytes, status: int = 200) -> Response:
     return Response(body, status, mimetype="application/json")
 
 
+def answer_file(body: bytes, content_type: str, *, cache: str, disposition: str) -> Response:
+    """A file that programs ask for again and again: 304 while it is the one they have (RFC 9110, 13)."""
+    response = Response(body, content_type=content_type)
+    response.headers["Cache-Control"] = cache
+    response.headers["Content-Disposition"] = disposition
+    response.add_etag()
+    response.make_conditional(request)
+    return response
+
+
 def answer_error(error: TicksyError) -> Response:
     body: dict[str, Any] = {"message": error.message, "code": error.code}
     if error.errors:
@@ -178,7 +194,7 @@ def init_app(app: Flask) -> None:
     """Every error becomes `{"message", "code"}`; every request has an id, and a line in the log without secrets."""
     app.request_class = StrictRequest
     app.url_map.merge_slashes = False  # would redirect `//` to whatever the Host header says
-    app.url_map.converters.update(id=IdConverter, secret=SecretConverter)
+    app.url_map.converters.update(id=IdConverter, secret=SecretConverter, signed=SignedConverter)
     app.register_error_handler(TicksyError, answer_error)
     app.register_error_handler(HTTPException, _answer_http_exception)
     app.register_error_handler(DBAPIError, _answer_database_error)

@@ -1,0 +1,63 @@
+"""Addresses that carry their own permission: what is signed here can be read by anybody, and changed by nobody."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Sequence
+from datetime import datetime
+
+from flask import current_app
+from itsdangerous import BadData, URLSafeSerializer
+
+from utils import clock
+
+
+class NotSigned(ValueError):
+    """Not signed here, or for another purpose."""
+
+
+class Expired(NotSigned):
+    """It was, but its time is over."""
+
+
+def sign(purpose: str, subject: Sequence[str | int], *, expires_at: datetime | None) -> str:
+    """A token of letters, digits, `-`, `_` and `.` that says `subject` to `verify` with the same purpose.
+
+    It works until `expires_at`, or for ever when that is None.
+    """
+    until = None if expires_at is None else int(expires_at.timestamp())
+    return str(_serializer(purpose).dumps([until, *subject]))
+
+
+def verify(purpose: str, token: str) -> tuple[str | int, ...]:
+    """The subject that was signed. Raises NotSigned, Expired."""
+    serializer = _serializer(purpose)
+    try:
+        until, *subject = serializer.loads(token)
+    except (BadData, TypeError, ValueError):
+        raise NotSigned from None
+    # base64 leaves bits over at its end: several spellings would say the same.
+    if not hmac.compare_digest(str(serializer.dumps([until, *subject])), token):
+        raise NotSigned
+    if until is not None and until <= clock.now().timestamp():
+        raise Expired
+    return tuple(subject)
+
+
+def fingerprint(secret: str) -> str:
+    """Stands for a secret within a subject, so that the token ends when the secret changes; tells nothing of it."""
+    return hmac.new(_key(), b"fingerprint/" + secret.encode(), hashlib.sha256).hexdigest()[:16]
+
+
+def _key() -> bytes:
+    return str(current_app.config["SECRET_KEY"]).encode()
+
+
+def _serializer(purpose: str) -> URLSafeSerializer:
+    """With a key of its own for each purpose, and for no access token."""
+    return URLSafeSerializer(
+        _key(),
+        salt=f"ticksy/{purpose}",
+        signer_kwargs={"key_derivation": "hmac", "digest_method": hashlib.sha256},
+    )
