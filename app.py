@@ -86,7 +86,14 @@ def create_app(settings: config.Settings | None = None) -> Flask:
         origins=settings.CORS_ORIGINS,
         methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
         allow_headers=["Authorization", "Content-Type", "Idempotency-Key"],
-        expose_headers=["Link", "X-Total-Count", "X-Request-Id", "Retry-After", "Idempotency-Replayed"],
+        expose_headers=[
+            "Link",
+            "X-Total-Count",
+            "X-Request-Id",
+            "Retry-After",
+            "Idempotency-Replayed",
+            "Content-Disposition",
+        ],
         max_age=86_400,
         always_send=False,
     )

@@ -46,6 +46,6 @@ class Ticket(Model):
     __table_args__ = (
         CheckConstraint("(status = 'void') = (voided_at IS NOT NULL)", name="void_since_a_moment"),
         Index(None, "order_id"),
-        Index(None, "ticket_type_id"),
+        Index(None, "ticket_type_id", "id"),
         Index(None, "refund_id"),
     )
