@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, Computed, ForeignKey, Index, literal, text
+from sqlalchemy import BigInteger, CheckConstraint, Computed, ForeignKey, Index, inspect, literal, text
 from sqlalchemy.dialects.postgresql import TSVECTOR
+from sqlalchemy.event import listens_for
 from sqlalchemy.orm import Mapped, mapped_column, query_expression, relationship
 
 from models.columns import one_of
@@ -52,6 +53,10 @@ class Event(Model):
 
     created_at: Mapped[datetime] = mapped_column(default=clock.now)
     updated_at: Mapped[datetime] = mapped_column(default=clock.now, onupdate=clock.now)
+    #: Grows with every change that concerns calendars (RFC 5545, 3.8.7.4).
+    calendar_sequence: Mapped[int] = mapped_column(default=0)
+    #: Called off while everybody could see it: its calendar file goes on to say so.
+    cancelled_in_public: Mapped[bool] = mapped_column(default=False)
 
     search_words: Mapped[Any] = mapped_column(
         TSVECTOR,
@@ -84,6 +89,8 @@ class Event(Model):
         """Raises ForbiddenMove unless EVENT_MOVES lists it."""
         if status not in EVENT_MOVES[self.status]:
             raise ForbiddenMove(f"event {self.id}: {self.status.value} → {status.value}")
+        if status is EventStatus.CANCELLED:
+            self.cancelled_in_public = self.status is EventStatus.APPROVED
         self.status = status
 
     def is_run_by(self, user: User | None) -> bool:
@@ -106,6 +113,18 @@ class Event(Model):
     def attendee_count(self) -> int:
         """Tickets sold."""
         return sum(ticket_type.sold for ticket_type in self.ticket_types)
+
+
+#: What a calendar shows of an event.
+_IN_CALENDARS = ("title", "description", "location", "starts_at", "ends_at", "status")
+
+
+@listens_for(Event, "before_update")
+def _count_edit(_mapper: Any, _connection: Any, event: Event) -> None:
+    """Here, not in the services: calendars that miss one edit keep showing what was before it."""
+    state = inspect(event)
+    if any(state.attrs[name].history.has_changes() for name in _IN_CALENDARS):
+        event.calendar_sequence += 1
 
 
 class TicketType(Model):

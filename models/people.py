@@ -28,6 +28,8 @@ class User(Model):
     password_hash: Mapped[str]
     role: Mapped[Role] = mapped_column(one_of(Role), default=Role.ATTENDEE)
     status: Mapped[AccountStatus] = mapped_column(one_of(AccountStatus), default=AccountStatus.ACTIVE)
+    #: Which of its calendar addresses is the one that works.
+    calendar_version: Mapped[int] = mapped_column(default=1)
     created_at: Mapped[datetime] = mapped_column(default=clock.now)
 
     __table_args__ = (

@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, computed_field
 
 from config import settings
 from schemas.accounts import PersonOut
+from schemas.calendars import CalendarLinks
 from schemas.common import (
     EMPTY_IS_NONE,
     END_OF_DAY,
@@ -26,6 +27,7 @@ from schemas.common import (
     Word,
 )
 from schemas.ticket_types import TicketTypeOut
+from utils import calendar
 
 Title = Annotated[Text, Field(max_length=200)]
 #: Up to how many hours before the start its organizer may refund orders, at most a year; null is never.
@@ -108,6 +110,18 @@ class EventOut(EventListed):
     """One event with its ticket types."""
 
     tickets: list[TicketTypeOut] = Field(validation_alias="ticket_types")
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def calendar(self) -> CalendarLinks:
+        """Addresses that put it into one's calendar."""
+        told: dict[str, Any] = {"title": self.title, "description": self.description, "location": self.location}
+        told |= {"starts_at": self.start_time, "ends_at": self.end_time}
+        return CalendarLinks(
+            ics_url=f"{settings.PUBLIC_URL}/events/{self.id}/calendar.ics",
+            google_url=calendar.google_url(**told),
+            outlook_url=calendar.outlook_url(**told),
+        )
 
 
 class OwnEventListed(EventListed):

@@ -13,9 +13,9 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 import resources
-from models import Claim, EventStatus, Order, RequestKind, Role, User
+from models import Claim, Event, EventStatus, Order, RequestKind, Role, User
 from resources.base import PUBLIC, Endpoint
-from services import claims, questions
+from services import calendars, claims, exports, questions
 from tests.conftest import empty_tables
 from tests.support import Maker, cart, failure
 from utils import clock, tokens
@@ -69,6 +69,13 @@ TABLE: dict[tuple[str, str], tuple[int, ...]] = {
     ("POST", "/events/<id:event_id>/reviews"): (401, 201, 403, 403, 403, 403, 401),
     ("POST", "/events/<id:event_id>/review"): (401, 201, 403, 403, 403, 403, 401),
     ("GET", "/media/<secret:name>.webp"): EVERYBODY,
+    ("GET", "/events/<id:event_id>/calendar.ics"): EVERYBODY,
+    ("GET", "/calendar/<signed:address>.ics"): EVERYBODY,
+    ("GET", "/profile/me/calendar"): LOGGED_IN,
+    ("POST", "/profile/me/calendar"): LOGGED_IN,
+    ("GET", "/events/<id:event_id>/attendees/export"): OWN_EVENT,
+    ("GET", "/events/<id:event_id>/attendees/export/<signed:token>"): EVERYBODY,
+    ("POST", "/events/<id:event_id>/attendees/export-link"): (401, 403, 403, 201, 404, 201, 401),
     ("GET", "/orders"): LOGGED_IN,
     ("POST", "/orders"): (401, 201, 201, 201, 201, 201, 401),
     ("GET", "/orders/<id:order_id>"): OWNER_OR_ADMIN,
@@ -164,6 +171,7 @@ class World:
         event = make.event(organizer)
         ticket_type = make.ticket_type(event, quantity=3)
 
+        self.export_token = self._export(organizer, event)
         self.order_payment_id = order.payments[0].id
         self.ids = {
             "user_id": attendee.id,
@@ -173,6 +181,7 @@ class World:
             "poll_id": order.poll_id,
             "token": token,
             "result_token": self._question(),
+            "address": self._calendar(attendee),
             "secret": make.app.extensions["settings"].MPESA_C2B_SECRET,
             "payment_id": make.suspense(order.total_kes).id,
             "refund_id": make.failed_refund().id,
@@ -193,6 +202,17 @@ class World:
             claims.claim_payment(actor=buyer, order_id=order.id, receipt="SG632NMUAA")
         return self.make.rows(Claim)[0]
 
+    def _calendar(self, owner: User) -> str:
+        """The secret part of the address of somebody's calendar."""
+        with self.make.app.app_context():
+            return calendars.get_address(owner).rsplit("/", 1)[1].removesuffix(".ics")
+
+    def _export(self, owner: User, event: Event) -> str:
+        """The secret part of the address of an event's attendees."""
+        with self.make.app.app_context():
+            link = exports.make_link(actor=owner, event_id=event.id, file_format="csv")
+        return link.url.rsplit("/", 1)[1].partition("?")[0]
+
     def _picture(self) -> str:
         folder = self.make.app.extensions["settings"].UPLOAD_DIR
         (folder / f"{'0' * 32}.webp").write_bytes(b"RIFF")
@@ -205,6 +225,7 @@ class World:
                 address = address.replace("<id:event_id>", str(event.id))
         others = {
             "/orders/<id:order_id>/refund": {"order_id": self.free_order.id},
+            "/events/<id:event_id>/attendees/export/<signed:token>": {"token": self.export_token},
             "/admin/payments/<id:payment_id>/seen": {"payment_id": self.order_payment_id},
         }
         ids = self.ids | others.get(address, {})
