@@ -31,7 +31,7 @@ VENV   := .venv/.synced
 BEGUN  := .tools/.syncing
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test chaos demo lint format check clean
+.PHONY: help install run test chaos measure demo lint format check clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -46,6 +46,9 @@ test: $(VENV) ## Run the tests (make test ARGS="-k orders")
 
 chaos: $(VENV) ## 2,000 purchases under faults and kills, with a referee; takes about ten minutes
 	.venv/bin/python -m tests.chaos $(ARGS)
+
+measure: $(VENV) ## Export 100,000 attendees and print time and memory
+	FLASK_ENV=testing EXPORT_ROWS=100000 .venv/bin/python -m pytest tests/test_export_load.py -s -q $(ARGS)
 
 demo: $(VENV) ## Buy one ticket on the server that `make run` started
 	@.venv/bin/python -m development.demo

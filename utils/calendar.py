@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from urllib.parse import urlencode
 
-from icalendar import Calendar, Event, Timezone, TimezoneStandard, vDuration
+from icalendar import Calendar, Event, Timezone, TimezoneStandard, vDuration, vText
 
 from utils import clock
 
@@ -43,8 +43,9 @@ def write(name: str, entries: Iterable[Entry]) -> bytes:
     calendar.add("prodid", "-//Ticksy//Ticksy//EN")
     calendar.add("version", "2.0")
     calendar.add("calscale", "GREGORIAN")
-    calendar.add("name", _text(name))
-    calendar.add("x-wr-calname", _text(name))
+    # The library does not know that these are text, and would not escape them.
+    for title in ("name", "x-wr-calname"):
+        calendar.add(title, vText(" ".join(name.split())))
     calendar.add("x-wr-timezone", clock.NAIROBI.key)
     # RFC 7986, and what Outlook reads.
     calendar.add("refresh-interval", vDuration(REFRESH), parameters={"VALUE": "DURATION"})

@@ -126,8 +126,11 @@ def _read(file: IO[bytes]) -> Iterator[bytes]:
 
 def _write_xlsx(file: IO[bytes], header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Row by row; a sheet that is full is followed by another."""
-    with tempfile.TemporaryDirectory(prefix="ticksy-xlsx-") as folder:
-        book = xlsxwriter.Workbook(file, {"constant_memory": True, "tmpdir": folder, "in_memory": False})
+    with (
+        tempfile.TemporaryDirectory(prefix="ticksy-xlsx-") as folder,
+        # Closed whatever happens: it has files of its own in that folder.
+        xlsxwriter.Workbook(file, {"constant_memory": True, "tmpdir": folder}) as book,
+    ):
         bold, moment = book.add_format({"bold": True}), book.add_format({"num_format": "yyyy-mm-dd hh:mm:ss"})
         sheet, at = None, _SHEET_ROWS
         for row in rows:
@@ -138,7 +141,6 @@ def _write_xlsx(file: IO[bytes], header: Sequence[str], rows: Iterable[Sequence[
             at += 1
         if sheet is None:
             _begin_sheet(book, header, bold)
-        book.close()
 
 
 def _begin_sheet(book: xlsxwriter.Workbook, header: Sequence[str], bold: object) -> xlsxwriter.worksheet.Worksheet:
