@@ -146,7 +146,9 @@ def test_any_text_comes_back_as_it_was(client: FlaskClient, make: Maker, text: s
     assert [str(entry[name]) for name in ("summary", "description", "location")] == [text] * 3
     assert [component.name for component in entry.walk()] == ["VEVENT"]
     answer = client.get(f"/events/{event.id}/calendar.ics")
-    assert icalendar.vText.from_ical(read(answer)["x-wr-calname"]) == " ".join(text.split())
+    # The library leaves it as it is written when it reads it.
+    written = icalendar.vText(" ".join(text.split())).to_ical().decode()
+    assert str(read(answer)["x-wr-calname"]) == written
     assert "\n" not in answer.headers["Content-Disposition"]
 
 
