@@ -12,6 +12,7 @@ mpesa_messages    everything Safaricom said, as it came, append-only
 claims            what buyers say they paid
 tickets           what one person holds
 reviews           what an attendee says of an event
+saved_events      what somebody wants to find again
 mpesa_access      Daraja's access token, shared by all processes
 mpesa_line        how fast we may push, whether it works, how far money has been reconciled
 idempotency_keys  answers given to requests that carried a key
@@ -26,7 +27,7 @@ from __future__ import annotations
 from models.admission import Ticket
 from models.back_office import Alert, AuditLog, IdempotencyKey, MpesaAccess, MpesaLine
 from models.catalogue import BETWEEN_WORDS, Event, TicketType
-from models.community import Review
+from models.community import Review, SavedEvent
 from models.orders import Order, OrderItem
 from models.payments import Claim, MpesaMessage, MpesaRequest, Payment, Refund
 from models.people import User
@@ -86,6 +87,7 @@ __all__ = [
     "RequestStatus",
     "Review",
     "Role",
+    "SavedEvent",
     "Ticket",
     "TicketStatus",
     "TicketType",

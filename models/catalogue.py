@@ -68,6 +68,10 @@ class Event(Model):
         deferred_raiseload=True,
     )
 
+    #: Of its reviews, one to five with one decimal; with their number there only if a query asks for it.
+    rating: Mapped[float | None] = query_expression()
+    review_count: Mapped[int] = query_expression(default_expr=literal(0))
+
     organizer: Mapped[User] = relationship(lazy="raise")
     ticket_types: Mapped[list[TicketType]] = relationship(
         lazy="raise",

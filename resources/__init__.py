@@ -27,6 +27,7 @@ from resources import (
     profile,
     reconciliation,
     reviews,
+    saved_events,
     ticket_types,
     tickets,
 )
@@ -50,6 +51,8 @@ URLS: list[tuple[type[Resource], list[str]]] = [
     (ticket_types.TicketTypeList, ["/events/<id:event_id>/tickets"]),
     (ticket_types.TicketTypeDetail, ["/events/<id:event_id>/tickets/<id:ticket_type_id>"]),
     (reviews.ReviewList, ["/events/<id:event_id>/reviews", "/events/<id:event_id>/review"]),
+    (saved_events.EventSaving, ["/events/<id:event_id>/save"]),
+    (saved_events.SavedEventList, ["/my-saved-events"]),
     (media.Picture, ["/media/<secret:name>.webp"]),
     (calendars.EventCalendar, ["/events/<id:event_id>/calendar.ics"]),
     (calendars.PersonalCalendar, ["/calendar/<signed:address>.ics"]),
@@ -61,6 +64,7 @@ URLS: list[tuple[type[Resource], list[str]]] = [
     (orders.OrderList, ["/orders"]),
     (orders.OrderDetail, ["/orders/<id:order_id>"]),
     (orders.OrderPayment, ["/orders/<id:order_id>/pay"]),
+    (orders.NamedOrderPayment, ["/payments"]),
     (orders.OrderRefund, ["/orders/<id:order_id>/refund"]),
     (claims.OrderClaim, ["/orders/<id:order_id>/claim"]),
     (payments.PaymentCheck, ["/payments/check/<secret:poll_id>"]),
@@ -72,9 +76,9 @@ URLS: list[tuple[type[Resource], list[str]]] = [
     (mpesa.PaybillConfirmation, ["/api/payment/c2b/<secret:secret>/confirmation"]),
     # Tickets
     (tickets.MyTicketList, ["/my-tickets"]),
-    (profile.UpcomingEventList, ["/profile/my-upcoming-events"]),
+    (profile.UpcomingEventList, ["/profile/my-upcoming-events", "/attendee/upcoming-events"]),
     (profile.UpcomingEventDetail, ["/profile/my-upcoming-events/<id:event_id>"]),
-    (profile.PastEventList, ["/profile/my-past-events"]),
+    (profile.PastEventList, ["/profile/my-past-events", "/attendee/past-events"]),
     (profile.PastEventDetail, ["/profile/my-past-events/<id:event_id>"]),
     # Admin
     (admin.PendingEventList, ["/admin/pending"]),

@@ -7,7 +7,7 @@ from sqlalchemy import Select
 from models import Order, OrderStatus, PaymentStatus, User
 from resources.base import LOGGED_IN, ORGANIZERS, Resource, endpoint
 from schemas.common import Nothing, Page
-from schemas.orders import CheckoutOut, NewOrder, NewRefund, OrderOut
+from schemas.orders import CheckoutOut, NewOrder, NewPayment, NewRefund, OrderOut
 from services import booking, orders, refunds
 from services.booking import Checkout, Line
 from services.idempotency import Taken
@@ -61,6 +61,19 @@ class OrderPayment(Resource):
     def post(self, actor: User, order_id: int, body: Nothing, taken: Taken | None) -> CheckoutOut:
         """Send another prompt for an order that is still open."""
         return _show(booking.pay_order(actor=actor, order_id=order_id, taken=taken))
+
+    @endpoint(access=LOGGED_IN, body=Nothing, returns=CheckoutOut, idempotent=True)
+    def patch(self, actor: User, order_id: int, body: Nothing, taken: Taken | None) -> CheckoutOut:
+        """The same."""
+        return _show(booking.pay_order(actor=actor, order_id=order_id, taken=taken))
+
+
+class NamedOrderPayment(Resource):
+    @endpoint(access=LOGGED_IN, body=NewPayment, returns=CheckoutOut, idempotent=True)
+    def post(self, actor: User, body: NewPayment, taken: Taken | None) -> CheckoutOut:
+        """Send another prompt for an order that is still open and that the body names."""
+        order_id = orders.find_own_order(actor=actor, name=body.order_id)
+        return _show(booking.pay_order(actor=actor, order_id=order_id, phone=body.phone, taken=taken))
 
 
 def _show_order(order: Order) -> OrderOut:

@@ -89,6 +89,10 @@ def _whole(value: Any) -> Any:
     return value
 
 
+def _name(value: Any) -> Any:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
 def _nothing(value: Any) -> Any:
     """An empty field of a form says nothing."""
     return None if isinstance(value, str) and not value.strip() else value
@@ -139,6 +143,8 @@ Prose = Annotated[Text, Field(max_length=20_000)]
 Email = Annotated[str, StringConstraints(strip_whitespace=True, max_length=254), AfterValidator(parse_email)]
 Phone = Annotated[str, StringConstraints(max_length=30), AfterValidator(sentence_of(phones.parse))]
 Whole = Annotated[int, BeforeValidator(_whole)]
+#: An order's reference or its id.
+OrderName = Annotated[Label, BeforeValidator(_name)]
 RowId = Annotated[Whole, Field(ge=1, le=2**63 - 1)]
 #: A moment; without zone it is Nairobi's.
 Moment = Annotated[datetime, BeforeValidator(_dated), AfterValidator(_utc)]

@@ -103,6 +103,9 @@ class EventListed(EventBrief):
     from_price: int | None = Field(validation_alias="lowest_price_kes")
     #: Tickets sold.
     attendee_count: int
+    #: Of its reviews, one to five with one decimal; null while it has none.
+    rating: float | None
+    review_count: int
     created_at: When
 
 

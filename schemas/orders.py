@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from config import settings
 from models import OrderStatus
-from schemas.common import EMPTY_IS_NONE, Answer, Email, Page, Phone, Request, RowId, Text, When, Whole, Word
+from schemas.common import EMPTY_IS_NONE, Answer, Email, OrderName, Page, Phone, Request, RowId, Text, When, Whole, Word
 from schemas.events import EventBrief
 from schemas.tickets import TicketBrief
 from utils import phone as phones
@@ -66,6 +66,15 @@ class NewOrder(Request):
 
     phone: Annotated[Phone | None, EMPTY_IS_NONE] = None
     tickets: Annotated[list[CartLine], Field(min_length=1, max_length=50)]
+
+
+class NewPayment(Request):
+    """Which order to ask for the money of."""
+
+    #: Its reference or its id.
+    order_id: OrderName
+    #: The number the order was placed with, and no other.
+    phone: Annotated[Phone | None, EMPTY_IS_NONE] = None
 
 
 class OrderSearch(Page):

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, AliasPath, BeforeValidator, Field, StringConstraints
+from pydantic import AfterValidator, AliasPath, Field, StringConstraints
 
 from schemas.common import (
     EMPTY_IS_NONE,
     END_OF_DAY,
     Answer,
-    Label,
     Moment,
+    OrderName,
     Page,
     Phone,
     Request,
@@ -49,12 +49,6 @@ Receipt = Annotated[
 ]
 
 
-def _name(value: Any) -> Any:
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-#: An order's reference or its id.
-OrderName = Annotated[Label, BeforeValidator(_name)]
 Masked = Annotated[str, AfterValidator(phones.mask)] | None
 
 

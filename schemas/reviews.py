@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from schemas.accounts import PersonOut
-from schemas.common import EMPTY_IS_NONE, Answer, Note, Request, When, Whole
+from schemas.common import EMPTY_IS_NONE, Answer, Changes, Note, Request, When, Whole
+
+Rating = Annotated[Whole, Field(ge=1, le=5)]
 
 
 class NewReview(Request):
-    rating: Annotated[Whole, Field(ge=1, le=5)]
+    rating: Rating
+    comment: Annotated[Note | None, EMPTY_IS_NONE] = None
+
+
+class ReviewChanges(Changes):
+    clearable: ClassVar[frozenset[str]] = frozenset({"comment"})
+
+    rating: Rating | None = None
     comment: Annotated[Note | None, EMPTY_IS_NONE] = None
 
 

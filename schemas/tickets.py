@@ -26,7 +26,11 @@ class TicketOut(TicketBrief):
     """A ticket with what it is for."""
 
     issued_at: When
+    #: What was paid for it, in whole shillings.
+    price: int = Field(validation_alias="price_kes")
     order_id: str = Field(validation_alias=AliasPath("order", "reference"))
+    #: M-PESA's receipt number of the payment that paid its order; null if it was free.
+    mpesa_receipt: str | None = Field(validation_alias=AliasPath("order", "receipt"))
     event: EventBrief = Field(validation_alias=AliasPath("ticket_type", "event"))
 
 

@@ -36,7 +36,7 @@ def issue_tickets(order: Order) -> list[Ticket]:
 
 
 def list_tickets(*, actor: User) -> Select[tuple[Ticket]]:
-    """The actor's tickets, newest first, with type, event and order."""
+    """The actor's tickets, newest first, with type, event, order and its payments."""
     return (
         select(Ticket)
         .join(Ticket.order)
@@ -44,7 +44,7 @@ def list_tickets(*, actor: User) -> Select[tuple[Ticket]]:
         .join(TicketType.event)
         .where(Order.buyer_id == actor.id)
         .options(
-            contains_eager(Ticket.order),
+            contains_eager(Ticket.order).selectinload(Order.payments),
             contains_eager(Ticket.ticket_type).contains_eager(TicketType.event),
         )
         .order_by(Ticket.id.desc())
@@ -102,7 +102,12 @@ def holds_ticket(*, user: User, event_id: int, statuses: Sequence[TicketStatus] 
 
 
 def _attended(actor: User, when: ColumnElement[bool]) -> Select[tuple[Event]]:
-    return select(Event).where(when, _tickets_of(actor).where(Order.event_id == Event.id).exists())
+    return select(Event).where(when, is_held_by(actor))
+
+
+def is_held_by(user: User) -> ColumnElement[bool]:
+    """SQL, about Event: whether the user bought a ticket for it."""
+    return _tickets_of(user).where(Order.event_id == Event.id).exists()
 
 
 def _tickets_of(user: User) -> Select[tuple[int]]:

@@ -46,6 +46,14 @@ class OverLimit(Conflict):
     code, message = "over_limit", "That is more than one order may have."
 
 
+class AnotherPhone(Conflict):
+    code = "another_phone"
+    message = (
+        "This order is paid from the number it was placed with. To pay from another one, order the same tickets again"
+        " with that number."
+    )
+
+
 @dataclass(frozen=True)
 class Line:
     """So many places of one ticket type. An attendee is `{first_name, last_name, email, phone}`, any of them empty."""
@@ -289,10 +297,12 @@ def _attendees(buyer: User, lines: Sequence[Line], ticket_type_id: int) -> list[
 # ── An open order ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def pay_order(*, actor: User, order_id: int, taken: Taken | None = None) -> Checkout:
+def pay_order(*, actor: User, order_id: int, phone: str | None = None, taken: Taken | None = None) -> Checkout:
     """Put another prompt on the phone while the hold lasts. `taken` is the request's Idempotency-Key, if it has one.
 
-    Raises NotFound, Conflict, and what `idempotency.note_order`, `prompts.open_prompt` and `prompts.send_prompt` raise.
+    `phone` (stored form) is the number as the buyer remembers it: a prompt never goes to another than the order's.
+    Raises NotFound, Conflict, AnotherPhone, and what `idempotency.note_order`, `prompts.open_prompt` and
+    `prompts.send_prompt` raise.
     """
     if taken is not None and taken.done_order_id is not None:
         return Checkout(orders.get_order(actor=actor, order_id=taken.done_order_id), is_new=False)
@@ -302,6 +312,8 @@ def pay_order(*, actor: User, order_id: int, taken: Taken | None = None) -> Chec
             raise Conflict("This order is paid already.", code="already_paid")
         if not order.is_open:
             raise Conflict("This order is no longer open. Please order again.", code="order_not_open")
+        if phone not in (None, order.phone):
+            raise AnotherPhone
         idempotency.note_order(taken, order.id)
         prompt = _prompt_again(order, actor)
     prompts.send_prompt(prompt)

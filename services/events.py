@@ -9,11 +9,11 @@ from enum import Enum
 from functools import reduce
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, case, func, select, update
+from sqlalchemy import ColumnElement, Float, Select, case, cast, func, or_, select, true, update
 from sqlalchemy.orm import immediateload, joinedload, selectinload, with_expression
 
 from config import settings
-from models import BETWEEN_WORDS, Event, EventStatus, Order, OrderItem, OrderStatus, TicketType, User
+from models import BETWEEN_WORDS, Event, EventStatus, Order, OrderItem, OrderStatus, Review, TicketType, User
 from services import admission, audit, stock
 from utils import clock, images
 from utils.database import db, transaction
@@ -123,9 +123,21 @@ def _may_see(actor: User | None, event: Event) -> bool:
     return actor is not None and admission.holds_ticket(user=actor, event_id=event.id)
 
 
+def is_visible_to(actor: User) -> ColumnElement[bool]:
+    """SQL, about Event, for what `get_event` would find."""
+    if actor.is_admin:
+        return true()
+    return or_(Event.status == EventStatus.APPROVED, Event.organizer_id == actor.id, admission.is_held_by(actor))
+
+
 def _with_tickets() -> Select[tuple[Event]]:
+    """Events with organizer, ticket types, and what their reviews come to."""
+    rating = select(cast(func.round(func.avg(Review.rating), 1), Float)).where(Review.event_id == Event.id)
+    review_count = select(func.count()).where(Review.event_id == Event.id)
     return select(Event).options(
         joinedload(Event.organizer),
+        with_expression(Event.rating, rating.correlate(Event).scalar_subquery()),
+        with_expression(Event.review_count, review_count.correlate(Event).scalar_subquery()),
         selectinload(Event.ticket_types).options(
             # The event is at hand: no query, but a reference that keeps it with its ticket types.
             immediateload(TicketType.event),

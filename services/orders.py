@@ -9,9 +9,11 @@ from sqlalchemy.orm import joinedload, selectinload
 
 from config import settings
 from models import OPEN_PAYMENTS, Order, OrderItem, OrderStatus, Payment, PaymentStatus, Ticket, User
-from utils import clock
+from utils import clock, references
 from utils.database import db
 from utils.errors import NotFound
+
+_BIGGEST_ID = 2**63 - 1
 
 
 def list_orders(*, actor: User) -> Select[tuple[Order]]:
@@ -50,6 +52,23 @@ def get_order(*, actor: User, order_id: int) -> Order:
     if order is None or (order.buyer_id != actor.id and not actor.is_admin):
         raise NotFound("There is no such order.")
     return order
+
+
+def named_by(text: str) -> Select[tuple[Order]]:
+    """The order with this reference, or with this id; a reference of digits alone comes first."""
+    named = Order.reference == references.normalise(text)
+    if text.isascii() and text.isdigit() and int(text) <= _BIGGEST_ID:
+        return select(Order).where(or_(named, Order.id == int(text))).order_by(named.desc())
+    return select(Order).where(named)
+
+
+def find_own_order(*, actor: User, name: str) -> int:
+    """The id of the actor's order of this reference or id. Raises NotFound."""
+    own = named_by(name).where(Order.buyer_id == actor.id).with_only_columns(Order.id).limit(1)
+    order_id = db.session.scalar(own)
+    if order_id is None:
+        raise NotFound("There is no such order.")
+    return order_id
 
 
 def queue_position(order: Order) -> int | None:

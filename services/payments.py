@@ -13,8 +13,8 @@ from sqlalchemy.orm import InstrumentedAttribute, joinedload, load_only
 
 from config import settings
 from models import AuditLog, MpesaMessage, MpesaRequest, Order, Payment, PaymentStatus, Refund, RequestKind, User
-from services import audit, ledger, paybill, questions
-from utils import clock, references
+from services import audit, ledger, orders, paybill, questions
+from utils import clock
 from utils import phone as phones
 from utils.database import db, transaction
 from utils.errors import Conflict, NotFound
@@ -23,7 +23,6 @@ from utils.errors import Conflict, NotFound
 _MOST_LINES, _MOST_CHARACTERS = 500, 4_000
 #: A number that stands across the cut is read whole, so that it is masked.
 _LONGEST_NUMBER = 20
-_BIGGEST_ID = 2**63 - 1
 _Row = TypeVar("_Row", bound=tuple[Any, ...])
 
 
@@ -54,7 +53,7 @@ def list_payments(search: Search) -> Select[tuple[Payment]]:
     if search.phone is not None:
         payments = payments.where(or_(Payment.phone == search.phone, Payment.payer == search.phone))
     if search.order is not None:
-        payments = payments.where(Payment.order_id.in_(_named(search.order).with_only_columns(Order.id)))
+        payments = payments.where(Payment.order_id.in_(orders.named_by(search.order).with_only_columns(Order.id)))
     if search.since is not None:
         payments = payments.where(Payment.created_at >= search.since)
     if search.until is not None:
@@ -78,14 +77,6 @@ def get_payment(payment_id: int) -> Payment:
 
 def _with_order() -> Select[tuple[Payment]]:
     return select(Payment).options(joinedload(Payment.order))
-
-
-def _named(text: str) -> Select[tuple[Order]]:
-    """The order with this reference, or with this id; a reference of digits alone comes first."""
-    named = Order.reference == references.normalise(text)
-    if text.isascii() and text.isdigit() and int(text) <= _BIGGEST_ID:
-        return select(Order).where(or_(named, Order.id == int(text))).order_by(named.desc())
-    return select(Order).where(named)
 
 
 def _no_such_payment() -> NotFound:
@@ -205,7 +196,7 @@ def mark_seen(*, actor: User, payment_id: int) -> Payment:
 def attach_payment(*, actor: User, payment_id: int, order: str) -> Payment:
     """Give money in quarantine to the order that `order` names: its reference, or its id. Raises NotFound, Conflict."""
     with transaction():
-        order_id = db.session.scalar(_named(order).with_only_columns(Order.id).limit(1))
+        order_id = db.session.scalar(orders.named_by(order).with_only_columns(Order.id).limit(1))
         if order_id is None:
             raise NotFound("There is no such order.")
         locked = ledger.lock_order(order_id)

@@ -16,6 +16,7 @@ import resources
 from models import Claim, Event, EventStatus, Order, RequestKind, Role, User
 from resources.base import PUBLIC, Endpoint
 from services import calendars, claims, exports, questions
+from services import claims, questions, reviews
 from tests.conftest import empty_tables
 from tests.support import Maker, cart, failure
 from utils import clock, tokens
@@ -66,8 +67,16 @@ TABLE: dict[tuple[str, str], tuple[int, ...]] = {
     ("DELETE", "/events/<id:event_id>/tickets/<id:ticket_type_id>"): OWN_EVENT,
     ("GET", "/events/<id:event_id>/reviews"): EVERYBODY,
     ("GET", "/events/<id:event_id>/review"): EVERYBODY,
-    ("POST", "/events/<id:event_id>/reviews"): (401, 201, 403, 403, 403, 403, 401),
-    ("POST", "/events/<id:event_id>/review"): (401, 201, 403, 403, 403, 403, 401),
+    ("POST", "/events/<id:event_id>/reviews"): (401, 201, 409, 403, 403, 403, 401),
+    ("POST", "/events/<id:event_id>/review"): (401, 201, 409, 403, 403, 403, 401),
+    ("PUT", "/events/<id:event_id>/reviews"): (401, 404, 200, 404, 404, 404, 401),
+    ("PUT", "/events/<id:event_id>/review"): (401, 404, 200, 404, 404, 404, 401),
+    ("DELETE", "/events/<id:event_id>/reviews"): (401, 404, 200, 404, 404, 404, 401),
+    ("DELETE", "/events/<id:event_id>/review"): (401, 404, 200, 404, 404, 404, 401),
+    ("POST", "/events/<id:event_id>/save"): LOGGED_IN,
+    ("PUT", "/events/<id:event_id>/save"): LOGGED_IN,
+    ("DELETE", "/events/<id:event_id>/save"): LOGGED_IN,
+    ("GET", "/my-saved-events"): LOGGED_IN,
     ("GET", "/media/<secret:name>.webp"): EVERYBODY,
     ("GET", "/events/<id:event_id>/calendar.ics"): EVERYBODY,
     ("GET", "/calendar/<signed:address>.ics"): EVERYBODY,
@@ -81,6 +90,8 @@ TABLE: dict[tuple[str, str], tuple[int, ...]] = {
     ("GET", "/orders/<id:order_id>"): OWNER_OR_ADMIN,
     ("DELETE", "/orders/<id:order_id>"): OWNER,
     ("POST", "/orders/<id:order_id>/pay"): OWNER,
+    ("PATCH", "/orders/<id:order_id>/pay"): OWNER,
+    ("POST", "/payments"): OWNER,
     ("POST", "/orders/<id:order_id>/refund"): OWN_EVENT,
     ("POST", "/orders/<id:order_id>/claim"): (401, 202, 404, 404, 404, 404, 401),
     ("GET", "/payments/check/<secret:poll_id>"): EVERYBODY,
@@ -95,6 +106,8 @@ TABLE: dict[tuple[str, str], tuple[int, ...]] = {
     ("GET", "/profile/my-upcoming-events"): LOGGED_IN,
     ("GET", "/profile/my-upcoming-events/<id:event_id>"): OWNER,
     ("GET", "/profile/my-past-events"): LOGGED_IN,
+    ("GET", "/attendee/upcoming-events"): LOGGED_IN,
+    ("GET", "/attendee/past-events"): LOGGED_IN,
     ("GET", "/profile/my-past-events/<id:event_id>"): OWNER,
     ("GET", "/admin/pending"): ADMINS,
     ("PATCH", "/admin/approve/<id:event_id>"): ADMINS,
@@ -167,7 +180,11 @@ class World:
         make.deliver(token, failure())
         past = make.event(organizer, starts_at=clock.ago(days=2))
         with clock.set_to(clock.ago(days=5)):
-            make.order(attendee, make.ticket_type(past, price=0))
+            ended = make.ticket_type(past, price=0)
+            make.order(attendee, ended)
+            make.order(self.callers["other attendee"], ended)
+        with make.app.app_context():  # the attendee has still to write one
+            reviews.write_review(actor=self.callers["other attendee"], event_id=past.id, rating=3, comment=None)
         event = make.event(organizer)
         ticket_type = make.ticket_type(event, quantity=3)
 
@@ -247,6 +264,9 @@ class World:
             ("PATCH", "/events/<id:event_id>/tickets/<id:ticket_type_id>"): {"price": 900},
             ("POST", "/events/<id:event_id>/reviews"): {"rating": 5},
             ("POST", "/events/<id:event_id>/review"): {"rating": 5},
+            ("PUT", "/events/<id:event_id>/reviews"): {"rating": 1, "comment": "Too loud."},
+            ("PUT", "/events/<id:event_id>/review"): {"rating": 1, "comment": "Too loud."},
+            ("POST", "/payments"): {"order_id": self.ids["order_id"], "phone": attendee.phone},
             ("POST", "/orders"): cart((self.free, 2)),
             ("POST", "/orders/<id:order_id>/refund"): {"tickets": self.free_tickets},
             ("POST", "/orders/<id:order_id>/claim"): {"code": "SG632NMUAB"},

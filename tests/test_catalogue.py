@@ -59,7 +59,7 @@ def test_a_row_has_what_the_pages_read_and_nothing_private(client: FlaskClient, 
     [row] = client.get("/events").json
     assert row.keys() == {
         *("id", "title", "description", "location", "start_time", "end_time", "category", "tags", "image_url"),
-        *("status", "organizer", "from_price", "attendee_count", "created_at"),
+        *("status", "organizer", "from_price", "attendee_count", "rating", "review_count", "created_at"),
     }
     assert row["organizer"] == {
         "id": event.organizer_id,

@@ -18,6 +18,7 @@ from models import EventStatus, TicketType, User
 from resources import URLS
 from schemas.common import Nothing, Page
 from services import alerts, booking, claims, reviews
+from services import alerts, booking, claims, reviews, saved_events
 from services.booking import Line
 from tests.pictures import picture, upload
 from tests.support import Maker, failure, new_receipt, success
@@ -77,7 +78,10 @@ def published(make: Maker, status: EventStatus, count: int, organizer: User | No
         event = make.event(organizer, status=status)
         make.ticket_type(event, name="VIP", price=900)
         if status is EventStatus.APPROVED:
-            make.paid_order(make.attendee(), make.ticket_type(event))
+            guest = make.attendee()
+            make.paid_order(guest, make.ticket_type(event))
+            with make.app.app_context(), clock.set_to(event.starts_at):
+                reviews.write_review(actor=guest, event_id=event.id, rating=4, comment=None)
 
 
 def my_events(make: Maker, count: int) -> Scene:
@@ -191,6 +195,15 @@ def upcoming(make: Maker, count: int) -> Scene:
     return Scene(my_orders(make, count).user, "/profile/my-upcoming-events")
 
 
+def saved(make: Maker, count: int) -> Scene:
+    user = make.attendee()
+    for _ in range(count):
+        event = make.event()
+        with make.app.app_context():
+            saved_events.save_event(actor=user, event_id=event.id)
+    return Scene(user, "/my-saved-events")
+
+
 def past(make: Maker, count: int) -> Scene:
     with clock.set_to(clock.ago(days=30)):
         return Scene(my_orders(make, count).user, "/profile/my-past-events")
@@ -204,7 +217,10 @@ SCENES: dict[str, Callable[[Maker, int], Scene]] = {
     "/events/<id:event_id>/review": reviews_of_event,
     "/orders": my_orders,
     "/my-tickets": my_tickets,
+    "/my-saved-events": saved,
     "/profile/my-upcoming-events": upcoming,
+    "/attendee/upcoming-events": upcoming,
+    "/attendee/past-events": past,
     "/profile/my-past-events": past,
     "/admin/pending": pending,
     "/admin/users": users,

@@ -36,9 +36,11 @@ def test_my_tickets_say_what_they_are_for(
     [ticket] = client.get("/my-tickets", headers=as_buyer).json
     assert ticket.keys() == {
         *("id", "ticket_code", "type", "status", "checked_in_at", "issued_at", "order_id", "event"),
+        *("price", "mpesa_receipt"),
         *("attendee_first_name", "attendee_last_name", "attendee_email", "attendee_phone"),
     }
     assert (ticket["type"], ticket["status"], ticket["order_id"]) == ("VIP", "valid", order.reference)
+    assert (ticket["price"], ticket["mpesa_receipt"]) == (500, order.receipt)
     assert ticket["event"]["title"] == "Jazz"
     assert (ticket["attendee_last_name"], ticket["attendee_phone"]) == (buyer.last_name, buyer.phone)
 
