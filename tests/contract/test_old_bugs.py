@@ -94,7 +94,7 @@ def buyer(make: Maker) -> User:
 
 
 def test_01_nobody_marks_an_order_paid(app: Flask, browser: Browse, make: Maker, buyer: User) -> None:
-    page, paid = browser(buyer), make.paid_order(buyer)
+    page, paid = browser(buyer), make.paid_order(buyer, quantity=2)
     with clock.set_to(clock.ago(minutes=3)):
         order, token = make.order(buyer)
     make.deliver(token, failure())
