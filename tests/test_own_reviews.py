@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
+from sqlalchemy import select
 
-from models import AuditLog, Event, Review, TicketType, User
+from models import AuditLog, Event, Review, Ticket, TicketStatus, TicketType, User
 from tests.support import Maker
 from utils import clock
+from utils.database import transaction
 
 ADDRESSES = ["/events/{}/review", "/events/{}/reviews"]
 
@@ -111,6 +113,36 @@ def test_every_change_leaves_a_line_and_no_change_none(
         ("review_deleted", None),
     ]
     assert make.rows(Review) == []
+
+
+# ── Whose say counts ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("status", "answered"), [(TicketStatus.VALID, 201), (TicketStatus.USED, 201), (TicketStatus.VOID, 403)]
+)
+def test_a_valid_or_used_ticket_gives_a_say_and_a_void_one_none(
+    client: FlaskClient, make: Maker, ticket_type: TicketType, holder: User, status: TicketStatus, answered: int
+) -> None:
+    with make.app.app_context(), transaction() as session:
+        ticket = session.scalars(select(Ticket)).one()
+        ticket.status = status
+        ticket.voided_at = clock.now() if status is TicketStatus.VOID else None
+    with clock.set_to(clock.ahead(hours=2)):
+        address = f"/events/{ticket_type.event_id}/review"
+        assert client.post(address, json={"rating": 4}, headers=make.headers(holder)).status_code == answered
+
+
+def test_who_got_the_money_back_still_takes_back_what_they_wrote(
+    client: FlaskClient, make: Maker, holder: User, written: int
+) -> None:
+    with make.app.app_context(), transaction() as session:
+        ticket = session.scalars(select(Ticket)).one()
+        ticket.status, ticket.voided_at = TicketStatus.VOID, clock.now()
+    address, headers = f"/events/{written}/review", make.headers(holder)
+    assert client.put(address, json={"rating": 1}, headers=headers).status_code == 200
+    assert client.delete(address, headers=headers).status_code == 200
+    assert client.post(address, json={"rating": 1}, headers=headers).status_code == 403
 
 
 # ── On the event ──────────────────────────────────────────────────────────────────────────────────────────────────
