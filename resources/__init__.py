@@ -5,8 +5,12 @@ The customer's addresses and the frontend's name some things twice; both work.
 
 from __future__ import annotations
 
+import json
+from functools import cache
+
 from flask_restful import Api
 
+from config import settings
 from resources import (
     accounts,
     admin,
@@ -16,12 +20,14 @@ from resources import (
     alerts,
     calendars,
     claims,
+    docs,
     events,
     exports,
     health,
     logs,
     media,
     mpesa,
+    openapi,
     orders,
     payments,
     profile,
@@ -37,6 +43,10 @@ URLS: list[tuple[type[Resource], list[str]]] = [
     (health.Home, ["/"]),
     (health.Health, ["/health"]),
     (health.Readiness, ["/ready"]),
+    # Documentation
+    (docs.Description, ["/openapi.json"]),
+    (docs.DocsPage, ["/docs"]),
+    (docs.DocsAsset, ["/docs/assets/<string:asset>"]),
     # Accounts
     (accounts.SignUp, ["/signup"]),
     (accounts.LogIn, ["/login"]),
@@ -115,3 +125,7 @@ URLS: list[tuple[type[Resource], list[str]]] = [
 def register(api: Api) -> None:
     for resource, addresses in URLS:
         api.add_resource(resource, *addresses)
+    # Made when it is first asked for, and kept.
+    api.app.extensions["api_description"] = cache(
+        lambda: json.dumps(openapi.build(URLS, server=settings.PUBLIC_URL)).encode()
+    )

@@ -56,6 +56,14 @@ class Endpoint:
     #: A request that carries an `Idempotency-Key` is done once; who repeats it gets the first answer. The method is
     #: given `taken`: the key, for the service that does the work to write into it that it is done, or None.
     idempotent: bool
+    #: Its answer has an `ETag`; who sends that back in `If-None-Match` is told 304 while nothing has changed.
+    conditional: bool
+    #: For the API's description: other statuses of success, media types of a Response that is not JSON, whether the
+    #: method reads the body itself, and what it refuses beyond that which the rest of the declaration implies.
+    other_statuses: tuple[int, ...]
+    produces: tuple[str, ...]
+    takes_anything: bool
+    errors: tuple[type[TicksyError], ...]
 
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
@@ -71,12 +79,30 @@ def endpoint(
     max_bytes: int = JSON_MAX_BYTES,
     takes_image: bool = False,
     idempotent: bool = False,
+    conditional: bool = False,
+    other_statuses: tuple[int, ...] = (),
+    produces: tuple[str, ...] = (),
+    takes_anything: bool = False,
+    errors: tuple[type[TicksyError], ...] = (),
 ) -> Callable[[_Method], _Method]:
     """Declare a Resource's method. It is called with `actor` (None for nobody), the URL's values, `body`, `query`."""
 
     def declare(method: _Method) -> _Method:
-        declared = Endpoint(access, body, query, returns, status, max_bytes, takes_image, idempotent)
-        method.endpoint = declared  # type: ignore[attr-defined]
+        method.endpoint = Endpoint(  # type: ignore[attr-defined]
+            access=access,
+            body=body,
+            query=query,
+            returns=returns,
+            status=status,
+            max_bytes=max_bytes,
+            takes_image=takes_image,
+            idempotent=idempotent,
+            conditional=conditional,
+            other_statuses=other_statuses,
+            produces=produces,
+            takes_anything=takes_anything,
+            errors=errors,
+        )
         return method
 
     return declare
@@ -118,8 +144,10 @@ def _answer(method: Callable[..., Any], actor: User | None, args: Any, values: d
     if isinstance(result, Response):
         return result
     if isinstance(result, Select):
-        return _answer_page(result, declared.returns, values["query"])
-    return http.answer_json(_serialise(result, declared.returns), status)
+        response = _answer_page(result, declared.returns, values["query"])
+    else:
+        response = http.answer_json(_serialise(result, declared.returns), status)
+    return http.make_conditional(response) if declared.conditional else response
 
 
 def _answer_once(actor: User, key: str, work: Callable[[Taken], Response]) -> Response:

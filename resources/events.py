@@ -23,7 +23,7 @@ from utils import http
 
 
 class EventList(Resource):
-    @endpoint(access=PUBLIC, query=EventSearch, returns=list[EventListed])
+    @endpoint(access=PUBLIC, query=EventSearch, returns=list[EventListed], conditional=True)
     def get(self, _actor: User | None, query: EventSearch) -> Select[tuple[Event]]:
         """Approved events that are not over."""
         return events.search_events(
@@ -45,7 +45,7 @@ class EventList(Resource):
 
 
 class EventDetail(Resource):
-    @endpoint(access=PUBLIC, returns=OwnEvent | EventOut)
+    @endpoint(access=PUBLIC, returns=OwnEvent | EventOut, conditional=True)
     def get(self, actor: User | None, event_id: int) -> OwnEvent | EventOut:
         """One event; its organizer and admins also see why it was rejected."""
         event = events.get_event(actor=actor, event_id=event_id)

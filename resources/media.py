@@ -10,7 +10,7 @@ from resources.base import PUBLIC, Resource, endpoint
 
 
 class Picture(Resource):
-    @endpoint(access=PUBLIC, returns=None)
+    @endpoint(access=PUBLIC, returns=None, produces=("image/webp",))
     def get(self, _actor: User | None, name: str) -> Response:
         """An event's picture. Its name never comes back with another content, so it may be kept for good."""
         response = send_from_directory(settings.UPLOAD_DIR, f"{name}.webp", max_age=31_536_000)

@@ -21,7 +21,7 @@ _MAX_BYTES = 64 * 1024
 
 
 class Callback(Resource):
-    @endpoint(access=PUBLIC, returns=Acknowledgement, max_bytes=_MAX_BYTES)
+    @endpoint(access=PUBLIC, returns=Acknowledgement, max_bytes=_MAX_BYTES, takes_anything=True)
     def post(self, _actor: User | None, token: str) -> dict[str, object]:
         """Safaricom's word on one prompt, at an address only it was told."""
         message_id = inbox.receive_callback(token=token, body=http.read_body(), remote_address=request.remote_addr)
@@ -30,7 +30,7 @@ class Callback(Resource):
 
 
 class Hint(Resource):
-    @endpoint(access=PUBLIC, returns=Acknowledgement, max_bytes=_MAX_BYTES)
+    @endpoint(access=PUBLIC, returns=Acknowledgement, max_bytes=_MAX_BYTES, takes_anything=True)
     def post(self, _actor: User | None) -> dict[str, object]:
         """A result at the public address: anybody may have sent it, so it only makes us ask M-PESA ourselves."""
         message_id = inbox.receive_hint(body=http.read_body(), remote_address=request.remote_addr)
@@ -40,14 +40,14 @@ class Hint(Resource):
 
 
 class RequestResult(Resource):
-    @endpoint(access=PUBLIC, returns=Acknowledgement, max_bytes=_MAX_BYTES)
+    @endpoint(access=PUBLIC, returns=Acknowledgement, max_bytes=_MAX_BYTES, takes_anything=True)
     def post(self, _actor: User | None, result_token: str) -> dict[str, object]:
         """The result of one refund or question, at an address only Safaricom was told."""
         return _receive_result(result_token, is_timeout=False)
 
 
 class RequestTimeout(Resource):
-    @endpoint(access=PUBLIC, returns=Acknowledgement, max_bytes=_MAX_BYTES)
+    @endpoint(access=PUBLIC, returns=Acknowledgement, max_bytes=_MAX_BYTES, takes_anything=True)
     def post(self, _actor: User | None, result_token: str) -> dict[str, object]:
         """Daraja gave up on one refund or question; what became of it is asked next."""
         return _receive_result(result_token, is_timeout=True)
@@ -62,7 +62,7 @@ def _receive_result(token: str, *, is_timeout: bool) -> dict[str, object]:
 
 
 class PaybillValidation(Resource):
-    @endpoint(access=PUBLIC, returns=ValidationAnswer, max_bytes=_MAX_BYTES)
+    @endpoint(access=PUBLIC, returns=ValidationAnswer, max_bytes=_MAX_BYTES, takes_anything=True)
     def post(self, _actor: User | None, secret: str) -> ValidationAnswer:
         """Whether a payment to our Paybill, not made yet, is welcome. Safaricom waits for the answer."""
         _check_secret(secret)
@@ -75,7 +75,7 @@ class PaybillValidation(Resource):
 
 
 class PaybillConfirmation(Resource):
-    @endpoint(access=PUBLIC, returns=Acknowledgement, max_bytes=_MAX_BYTES)
+    @endpoint(access=PUBLIC, returns=Acknowledgement, max_bytes=_MAX_BYTES, takes_anything=True)
     def post(self, _actor: User | None, secret: str) -> dict[str, object]:
         """Word that somebody paid our Paybill: a reason to ask M-PESA about it."""
         _check_secret(secret)

@@ -12,7 +12,7 @@ from services import reviews
 
 
 class ReviewList(Resource):
-    @endpoint(access=PUBLIC, query=Page, returns=list[ReviewOut])
+    @endpoint(access=PUBLIC, query=Page, returns=list[ReviewOut], conditional=True)
     def get(self, actor: User | None, event_id: int, query: Page) -> Select[tuple[Review]]:
         """What people say of an event, newest first."""
         return reviews.list_reviews(actor=actor, event_id=event_id)

@@ -12,7 +12,7 @@ from services import ticket_types
 
 
 class TicketTypeList(Resource):
-    @endpoint(access=PUBLIC, returns=list[TicketTypeOut])
+    @endpoint(access=PUBLIC, returns=list[TicketTypeOut], conditional=True)
     def get(self, actor: User | None, event_id: int) -> Sequence[TicketType]:
         """What an event has on sale, cheapest first, with what is left of it at this moment."""
         return ticket_types.list_ticket_types(actor=actor, event_id=event_id)

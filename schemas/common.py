@@ -15,10 +15,13 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
     PlainSerializer,
     StringConstraints,
+    WithJsonSchema,
 )
-from pydantic_core import PydanticCustomError
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from utils import clock
 from utils import phone as phones
@@ -82,19 +85,57 @@ def _storable(text: str) -> str:
     return text
 
 
+#: A whole number as people type it, "500" or "500.00".
+_WHOLE_IN_WORDS = r"^\s*-?[0-9]+(\.0+)?\s*$"
+
+
 def _whole(value: Any) -> Any:
     """JSON's `true` is no number; forms and careless clients send numbers as text."""
-    if isinstance(value, bool):
+    if isinstance(value, bool) or (isinstance(value, str) and not re.fullmatch(_WHOLE_IN_WORDS, value, re.ASCII)):
         raise refuse("Please give a whole number.")
     return value
+
+
+def _truth(value: Any) -> Any:
+    """Of all the ways to say yes, one."""
+    if value not in (True, False, "true", "false") or isinstance(value, int | float) is not isinstance(value, bool):
+        raise refuse("Please give true or false.")
+    return value
+
+
+class _Described:
+    """Tells the API's description what else a field takes than its type says."""
+
+    def __init__(self, describe: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+        self._describe = describe
+
+    def __get_pydantic_json_schema__(self, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return self._describe(handler(core_schema))
+
+
+def also(*others: dict[str, Any]) -> _Described:
+    return _Described(lambda schema: {"anyOf": [*schema.get("anyOf", [schema]), *others]})
+
+
+def noted(**facts: Any) -> _Described:
+    return _Described(lambda schema: schema | facts)
 
 
 def _name(value: Any) -> Any:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-def _nothing(value: Any) -> Any:
+class _EmptyIsNone:
     """An empty field of a form says nothing."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(_nothing, handler(source))
+
+    def __get_pydantic_json_schema__(self, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return also({"type": "string", "pattern": r"^\s*$"}).__get_pydantic_json_schema__(core_schema, handler)
+
+
+def _nothing(value: Any) -> Any:
     return None if isinstance(value, str) and not value.strip() else value
 
 
@@ -140,18 +181,43 @@ Label = Annotated[Text, Field(max_length=60)]
 Line = Annotated[Text, Field(max_length=300)]
 Note = Annotated[Text, Field(max_length=2_000)]
 Prose = Annotated[Text, Field(max_length=20_000)]
-Email = Annotated[str, StringConstraints(strip_whitespace=True, max_length=254), AfterValidator(parse_email)]
-Phone = Annotated[str, StringConstraints(max_length=30), AfterValidator(sentence_of(phones.parse))]
-Whole = Annotated[int, BeforeValidator(_whole)]
+Email = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, max_length=254),
+    AfterValidator(parse_email),
+    noted(examples=["njeri@example.co.ke"]),
+]
+#: A Kenyan number in any form people write it.
+Phone = Annotated[
+    str,
+    StringConstraints(max_length=30),
+    AfterValidator(sentence_of(phones.parse)),
+    noted(examples=["254712345678"]),
+]
+Whole = Annotated[int, BeforeValidator(_whole), also({"type": "string", "pattern": _WHOLE_IN_WORDS})]
+Flag = Annotated[bool, BeforeValidator(_truth), also({"type": "string", "enum": ["true", "false"]})]
 #: An order's reference or its id.
-OrderName = Annotated[Label, BeforeValidator(_name)]
+OrderName = Annotated[Label, BeforeValidator(_name), also({"type": "integer"})]
 RowId = Annotated[Whole, Field(ge=1, le=2**63 - 1)]
 #: A moment; without zone it is Nairobi's.
-Moment = Annotated[datetime, BeforeValidator(_dated), AfterValidator(_utc)]
+Moment = Annotated[
+    datetime,
+    BeforeValidator(_dated),
+    AfterValidator(_utc),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": "^[0-9]{4}-",
+            "description": "ISO 8601; without a zone it is Nairobi's time",
+            "examples": ["2030-12-31T18:00"],
+        },
+        mode="validation",
+    ),
+]
 #: A day of Nairobi, as `2026-11-23`.
 Day = Annotated[date, BeforeValidator(_written_out)]
 #: Beside `kind | None`: an empty field of a form is None.
-EMPTY_IS_NONE = BeforeValidator(_nothing)
+EMPTY_IS_NONE = _EmptyIsNone()
 #: Beside a Moment that ends a span: a day without time is meant to its end.
 END_OF_DAY = BeforeValidator(_end_of_day)
 
@@ -170,7 +236,13 @@ class Changes(Request):
 # ── Out ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 #: An instant as people in Nairobi read it: ISO 8601 with +03:00.
-When = Annotated[datetime, PlainSerializer(clock.to_nairobi, return_type=str)]
+When = Annotated[
+    datetime,
+    PlainSerializer(clock.to_nairobi, return_type=str),
+    WithJsonSchema(
+        {"type": "string", "format": "date-time", "examples": ["2030-12-31T18:00:00+03:00"]}, mode="serialization"
+    ),
+]
 
 
 def _value(member: Any) -> Any:
@@ -194,5 +266,5 @@ class Nothing(Request):
 class Page(Request):
     """Which part of a list."""
 
-    page: Annotated[int, Field(ge=1, le=1_000_000)] = 1
-    per_page: Annotated[int, Field(ge=1, le=1_000)] = 100
+    page: Annotated[Whole, Field(ge=1, le=1_000_000)] = 1
+    per_page: Annotated[Whole, Field(ge=1, le=1_000)] = 100

@@ -9,7 +9,21 @@ from pydantic_core import PydanticCustomError
 
 from config import settings
 from models import OrderStatus
-from schemas.common import EMPTY_IS_NONE, Answer, Email, OrderName, Page, Phone, Request, RowId, Text, When, Whole, Word
+from schemas.common import (
+    EMPTY_IS_NONE,
+    Answer,
+    Email,
+    Flag,
+    OrderName,
+    Page,
+    Phone,
+    Request,
+    RowId,
+    Text,
+    When,
+    Whole,
+    Word,
+)
 from schemas.events import EventBrief
 from schemas.tickets import TicketBrief
 from utils import phone as phones
@@ -79,7 +93,7 @@ class NewPayment(Request):
 
 class OrderSearch(Page):
     #: Only orders with money that somebody must look after: refunds due, and payments with a note.
-    needs_attention: bool = False
+    needs_attention: Flag = False
     status: (
         Literal["pending", "paid", "failed", "expired", "cancelled", "refund_due", "refunded", "partly_refunded"] | None
     ) = None

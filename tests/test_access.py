@@ -51,6 +51,9 @@ TABLE: dict[tuple[str, str], tuple[int, ...]] = {
     ("GET", "/"): EVERYBODY,
     ("GET", "/health"): EVERYBODY,
     ("GET", "/ready"): EVERYBODY,
+    ("GET", "/openapi.json"): EVERYBODY,
+    ("GET", "/docs"): EVERYBODY,
+    ("GET", "/docs/assets/<string:asset>"): EVERYBODY,
     ("POST", "/signup"): (201,) * 7,
     ("POST", "/login"): EVERYBODY,
     ("GET", "/users/<id:user_id>"): ADMINS,
@@ -204,6 +207,7 @@ class World:
             "refund_id": make.failed_refund().id,
             "claim_id": self._claim(order).id,
             "name": self._picture(),
+            "asset": "start.js",
         }
         self.events = {"/profile/my-upcoming": upcoming, "/profile/my-past": past, "/events/<id:event_id>/rev": past}
 

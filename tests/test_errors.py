@@ -227,7 +227,9 @@ def test_the_frontend_may_read_every_answer_errors_too(client: FlaskClient, addr
     headers = client.get(address, headers={"Origin": ORIGIN}).headers
     assert headers["Access-Control-Allow-Origin"] == ORIGIN
     exposed = set(headers["Access-Control-Expose-Headers"].split(", "))
-    assert exposed == {"Link", "X-Total-Count", "X-Request-Id", "Retry-After", "Idempotency-Replayed"}
+    assert exposed == {
+        "Link", "X-Total-Count", "X-Request-Id", "Retry-After", "ETag", "Idempotency-Replayed", "Content-Disposition",
+    }  # fmt: skip
     assert "Origin" in headers["Vary"]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import time
 import uuid
@@ -175,6 +176,24 @@ def answer_file(body: bytes, content_type: str, *, cache: str, disposition: str)
     response.headers["Content-Disposition"] = disposition
     response.add_etag()
     response.make_conditional(request)
+    return response
+
+
+def make_conditional(response: Response, *, is_for_everyone: bool = False) -> Response:
+    """Give it an ETag, or make it 304 for who has it already. A strong tag: the same bytes, of the same page.
+
+    It may be kept, but has to be asked for again each time; and unless it `is_for_everyone`, only by who was answered.
+    """
+    told = [response.headers.get(name, "") for name in ("Link", "X-Total-Count")]
+    tag = hashlib.sha256("\n".join(told).encode() + b"\n" + response.get_data()).hexdigest()[:32]
+    response.set_etag(tag)
+    response.cache_control.no_cache = True
+    if not is_for_everyone:
+        response.cache_control.private = True
+        response.vary.add("Authorization")
+    if request.if_none_match.contains_weak(tag):
+        response.status_code = 304
+        response.set_data(b"")
     return response
 
 
