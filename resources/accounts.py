@@ -6,11 +6,13 @@ from models import Role, User
 from resources.base import ADMINS, PUBLIC, Resource, endpoint
 from schemas import accounts as shapes
 from services import accounts
+from services.accounts import EmailTaken, PhoneTaken
 from utils import tokens
+from utils.errors import Unauthenticated
 
 
 class SignUp(Resource):
-    @endpoint(access=PUBLIC, body=shapes.SignUp, returns=shapes.Session, status=201)
+    @endpoint(access=PUBLIC, body=shapes.SignUp, returns=shapes.Session, status=201, errors=(EmailTaken, PhoneTaken))
     def post(self, _actor: User | None, body: shapes.SignUp) -> shapes.Session:
         """Open an account as an attendee or an organizer."""
         facts = body.model_dump() | {"role": Role(body.role)}
@@ -19,7 +21,9 @@ class SignUp(Resource):
 
 
 class LogIn(Resource):
-    @endpoint(access=PUBLIC, body=shapes.LogIn, returns=shapes.Session)
+    @endpoint(
+        access=PUBLIC, body=shapes.LogIn, returns=shapes.Session, errors=(Unauthenticated, accounts.AccountBanned)
+    )
     def post(self, _actor: User | None, body: shapes.LogIn) -> shapes.Session:
         """Exchange e-mail address and password for an access token."""
         user = accounts.log_in(email=body.email, password=body.password)

@@ -12,7 +12,7 @@ from services import claims
 
 
 class OrderClaim(Resource):
-    @endpoint(access=LOGGED_IN, body=NewClaim, returns=Message, status=202)
+    @endpoint(access=LOGGED_IN, body=NewClaim, returns=Message, status=202, errors=(claims.TooManyClaims,))
     def post(self, actor: User, order_id: int, body: NewClaim) -> Message:
         """Name the M-PESA code of a payment that the order does not show; the answer tells nothing of the code."""
         claims.claim_payment(actor=actor, order_id=order_id, receipt=body.code)

@@ -46,7 +46,7 @@ class DocsPage(Resource):
 
 
 class DocsAsset(Resource):
-    @endpoint(access=PUBLIC, returns=None, produces=("text/javascript", "text/css", "image/png"))
+    @endpoint(access=PUBLIC, returns=None, produces=("text/javascript", "text/css", "image/png"), errors=(NotFound,))
     def get(self, _actor: User | None, asset: str) -> Response:
         """Scripts and styles of that page."""
         if asset not in _ASSETS:

@@ -20,6 +20,7 @@ from schemas.events import (
 from schemas.payments import EventRefunds
 from services import events, refunds
 from utils import http
+from utils.images import BadImage
 
 
 class EventList(Resource):
@@ -38,7 +39,7 @@ class EventList(Resource):
             )
         )
 
-    @endpoint(access=ORGANIZERS, body=NewEvent, returns=EventSaved, status=201, takes_image=True)
+    @endpoint(access=ORGANIZERS, body=NewEvent, returns=EventSaved, status=201, takes_image=True, errors=(BadImage,))
     def post(self, actor: User, body: NewEvent) -> Event:
         """Submit an event; an admin looks at it before it is published."""
         return events.create_event(actor=actor, facts=body.model_dump(), image=http.read_file("image"))
@@ -51,7 +52,7 @@ class EventDetail(Resource):
         event = events.get_event(actor=actor, event_id=event_id)
         return (OwnEvent if event.is_run_by(actor) else EventOut).model_validate(event)
 
-    @endpoint(access=ORGANIZERS, body=EventChanges, returns=EventSaved, takes_image=True)
+    @endpoint(access=ORGANIZERS, body=EventChanges, returns=EventSaved, takes_image=True, errors=(BadImage,))
     def put(self, actor: User, event_id: int, body: EventChanges) -> Event:
         """Change an event; what the public sees of it goes to an admin again."""
         return events.update_event(actor=actor, event_id=event_id, changes=body.given(), image=http.read_file("image"))

@@ -79,7 +79,7 @@ class Operation:
 
 
 class _Schemas(GenerateJsonSchema):
-    def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002
+    def field_title_should_be_set(self, schema: Any) -> bool:
         return False
 
 
@@ -162,7 +162,7 @@ def _describe(one: Operation, shapes: dict[Any, JsonSchemaValue], components: di
         "summary": " ".join((inspect.getdoc(one.function) or "").split()),
         "description": _who_may(declared.access),
         "security": _security(one),
-        "parameters": list(_parameters(one, shapes)),
+        "parameters": list(_parameters(one, shapes, components)),
         "responses": _successes(one, shapes, components) | _refusals(one),
     }
     if declared.body is not None:
@@ -173,7 +173,7 @@ def _describe(one: Operation, shapes: dict[Any, JsonSchemaValue], components: di
 
 
 def _who_may(access: Access) -> str:
-    if access is PUBLIC:
+    if access is None:
         return "Open to all."
     if access == frozenset(Role):
         return "For everybody who is logged in."
@@ -187,12 +187,14 @@ def _security(one: Operation) -> list[dict[str, list[str]]]:
     return [{}, {"bearer": []}] if "actor" in inspect.signature(one.function).parameters else []
 
 
-def _parameters(one: Operation, shapes: dict[Any, JsonSchemaValue]) -> Iterator[dict[str, Any]]:
+def _parameters(
+    one: Operation, shapes: dict[Any, JsonSchemaValue], components: dict[str, Any]
+) -> Iterator[dict[str, Any]]:
     for kind, name in one.values:
         schema = _CONVERTED.get(kind, {"type": "string"})
         yield {"name": name, "in": "path", "required": True, "schema": schema}
     if one.endpoint.query is not None:
-        shape = shapes[one.endpoint.query]
+        shape = json_schema.resolve(shapes[one.endpoint.query], components)
         for name, schema in shape.get("properties", {}).items():
             needed = name in shape.get("required", [])
             yield {"name": name, "in": "query", "required": needed, "schema": json_schema.without_null(schema)}

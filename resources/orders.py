@@ -9,8 +9,28 @@ from resources.base import LOGGED_IN, ORGANIZERS, Resource, endpoint
 from schemas.common import Nothing, Page
 from schemas.orders import CheckoutOut, NewOrder, NewPayment, NewRefund, OrderOut
 from services import booking, orders, refunds
-from services.booking import Checkout, Line
-from services.idempotency import Taken
+from services.booking import Checkout, Line, NotOnSale, OverLimit
+from services.idempotency import InProgress, KeyReused, Taken
+from services.prompts import (
+    BuyerBusy,
+    MpesaUnavailable,
+    NoPromptsLeft,
+    PaymentUnderReview,
+    PhoneBusy,
+    PromptCooldown,
+    PromptPending,
+    PushQueueFull,
+)
+from services.refunds import AlreadyUsed
+from services.stock import SoldOut
+from utils.errors import NotFound
+
+#: Why no prompt is sent, and why no order is placed.
+_NO_PROMPT = (
+    *(PromptPending, PaymentUnderReview, NoPromptsLeft, InProgress, KeyReused),
+    *(PhoneBusy, BuyerBusy, PromptCooldown, PushQueueFull, MpesaUnavailable),
+)
+_NO_ORDER = (NotFound, SoldOut, NotOnSale, OverLimit, *_NO_PROMPT)
 
 
 class OrderList(Resource):
@@ -19,7 +39,15 @@ class OrderList(Resource):
         """One's own orders, newest first."""
         return orders.list_orders(actor=actor)
 
-    @endpoint(access=LOGGED_IN, body=NewOrder, returns=CheckoutOut, status=201, idempotent=True)
+    @endpoint(
+        access=LOGGED_IN,
+        body=NewOrder,
+        returns=CheckoutOut,
+        status=201,
+        idempotent=True,
+        other_statuses=(200,),
+        errors=_NO_ORDER,
+    )
     def post(self, actor: User, body: NewOrder, taken: Taken | None) -> tuple[CheckoutOut, int]:
         """Hold tickets and send an M-PESA prompt; free tickets are issued at once."""
         lines = [
@@ -50,14 +78,14 @@ class OrderDetail(Resource):
 
 
 class OrderRefund(Resource):
-    @endpoint(access=ORGANIZERS, body=NewRefund, returns=OrderOut)
+    @endpoint(access=ORGANIZERS, body=NewRefund, returns=OrderOut, errors=(AlreadyUsed,))
     def post(self, actor: User, order_id: int, body: NewRefund) -> Order:
         """Give the money of some tickets back, or of all that are left; they end at once."""
         return refunds.refund_order(actor=actor, order_id=order_id, ticket_ids=body.tickets)
 
 
 class OrderPayment(Resource):
-    @endpoint(access=LOGGED_IN, body=Nothing, returns=CheckoutOut, idempotent=True)
+    @endpoint(access=LOGGED_IN, body=Nothing, returns=CheckoutOut, idempotent=True, errors=_NO_PROMPT)
     def post(self, actor: User, order_id: int, body: Nothing, taken: Taken | None) -> CheckoutOut:
         """Send another prompt for an order that is still open."""
         return _show(booking.pay_order(actor=actor, order_id=order_id, taken=taken))

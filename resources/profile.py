@@ -20,7 +20,7 @@ class Profile(Resource):
         """One's own account."""
         return actor
 
-    @endpoint(access=LOGGED_IN, body=ProfileChanges, returns=UserOut)
+    @endpoint(access=LOGGED_IN, body=ProfileChanges, returns=UserOut, errors=(accounts.EmailTaken, accounts.PhoneTaken))
     def put(self, actor: User, body: ProfileChanges) -> User:
         """Change one's name, e-mail address or phone number."""
         return accounts.update_profile(actor=actor, changes=body.given())

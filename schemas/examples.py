@@ -6,7 +6,7 @@ from typing import Any
 
 _START, _END = "2030-12-31T18:00:00+03:00", "2030-12-31T23:00:00+03:00"
 
-#: A field's own `examples` go before these, and `Schema.field` before `field`.
+#: They go before a field's own `examples`, and `Schema.field` before `field`.
 EXAMPLES: dict[str, Any] = {
     "AdminOrder.status": "paid",
     "AdminPayment.status": "paid",
@@ -59,10 +59,14 @@ EXAMPLES: dict[str, Any] = {
     "phone": "254712345678",
     "price": 1500,
     "quantity": 2,
+    "max_per_order": 10,
+    "min_per_order": 1,
     "rating": 5,
     "reason": "The picture shows another event.",
     "receipt": "SG632NMUAB",
     "role": "attendee",
+    "sales_end": "2030-12-31T17:00:00+03:00",
+    "sales_start": "2030-11-01T08:00:00+03:00",
     "sold": 120,
     "start_time": _START,
     "status": "approved",

@@ -36,11 +36,13 @@ def resolve(schema: dict[str, Any], components: dict[str, Any]) -> dict[str, Any
 
 
 def example(schema: dict[str, Any], components: dict[str, Any], known: dict[str, Any], name: str = "") -> Any:
-    """A value of it: its own example or, of the `known` ones, that of its name, as far as the type allows.
+    """A value of it: of the `known` ones that of its name, as far as the type allows, or else its own example.
 
     A known one is called `name`, or `Schema.name` where one schema is meant.
     """
     schema = resolve(schema, components)
+    if _is_of(known.get(name), schema.get("type")) and "enum" not in schema:
+        return known[name]
     if "examples" in schema:
         return schema["examples"][0]
     if "const" in schema:
