@@ -31,7 +31,7 @@ VENV   := .venv/.synced
 BEGUN  := .tools/.syncing
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test chaos measure demo lint format check clean
+.PHONY: help install run test fuzz browser postman chaos measure demo lint format check clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -43,6 +43,16 @@ run: $(VENV) ## Run it all: database, API, worker and simulated M-PESA (Ctrl-C s
 
 test: $(VENV) ## Run the tests (make test ARGS="-k orders")
 	FLASK_ENV=testing .venv/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
+
+fuzz: $(VENV) ## Thousands of requests made from the API's description, as every role; takes some ten minutes
+	FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-50} FUZZ_PHASES=examples,coverage,fuzzing,stateful FUZZ_SECONDS=3600 \
+		FLASK_ENV=testing .venv/bin/python -m pytest -n 2 tests/test_fuzz.py $(ARGS)
+
+browser: $(VENV) ## Try pages in Chromium, which is installed with apt-get where it is missing
+	.venv/bin/python -m tests.browser $(ARGS)
+
+postman: $(VENV) ## Run the Postman collection with newman against a server of its own (or POSTMAN_URL=...)
+	@.venv/bin/python -m development.newman
 
 chaos: $(VENV) ## 2,000 purchases under faults and kills, with a referee; takes about ten minutes
 	.venv/bin/python -m tests.chaos $(ARGS)

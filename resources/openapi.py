@@ -157,7 +157,7 @@ class ErrorOut(BaseModel):
 def _describe(one: Operation, shapes: dict[Any, JsonSchemaValue], components: dict[str, Any]) -> dict[str, Any]:
     declared = one.endpoint
     described: dict[str, Any] = {
-        "operationId": re.sub(r"\W+", "_", f"{one.method}{one.path}").strip("_"),
+        "operationId": one.method + "".join(word.capitalize() for word in re.split(r"[\W_]+", one.path)),
         "tags": [one.tag],
         "summary": " ".join((inspect.getdoc(one.function) or "").split()),
         "description": _who_may(declared.access),

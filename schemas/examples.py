@@ -10,6 +10,7 @@ _START, _END = "2030-12-31T18:00:00+03:00", "2030-12-31T23:00:00+03:00"
 EXAMPLES: dict[str, Any] = {
     "AdminOrder.status": "paid",
     "AdminPayment.status": "paid",
+    "Attachment.order": "7K3M9QW2XA",
     "ClaimOut.status": "open",
     "EvidenceOut.channel": "stk_callback",
     "Myself.status": "active",
@@ -71,6 +72,7 @@ EXAMPLES: dict[str, Any] = {
     "start_time": _START,
     "status": "approved",
     "tags": "jazz,live",
+    "ticket_type": "VIP",
     "ticket_code": "TK7P-4M2Q-9XWD",
     "title": "Nairobi Jazz Night",
     "total_amount": 3000,

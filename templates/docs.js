@@ -7,7 +7,7 @@ fetch("openapi.json")
       dom_id: "#docs",
       spec: { ...description, servers: [{ url: here }] },
       deepLinking: true,
-      docExpansion: "none",
+      docExpansion: "list",
       filter: true,
       persistAuthorization: false,
       tryItOutEnabled: true,

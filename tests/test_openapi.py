@@ -13,6 +13,7 @@ from pydantic import BaseModel, TypeAdapter
 
 import resources
 from config import ROOT
+from development import postman
 from models import Role
 from resources import openapi
 from resources.base import LOGGED_IN, PUBLIC, Endpoint
@@ -166,3 +167,26 @@ def test_everything_that_the_page_names_is_there(client: FlaskClient) -> None:
 def test_nothing_else_of_the_package_is_served(client: FlaskClient, name: str) -> None:
     assert client.get(f"/docs/assets/{name}").status_code == 404
     assert (ROOT / "templates" / "docs.html").is_file()
+
+
+# ── Postman ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_postman_files_are_what_is_made_now() -> None:
+    """`python -m development.postman` makes them."""
+    assert postman.COLLECTION.read_text() == postman.text_of(postman.collection())
+    assert postman.ENVIRONMENT.read_text() == postman.text_of(postman.environment())
+
+
+def test_the_collection_has_exactly_the_methods_of_the_url_table() -> None:
+    [listed] = [one for one in postman.collection()["item"] if one["name"] == postman.REFERENCE]
+    told = {request["name"] for folder in listed["item"] for request in folder["item"]}
+    known = [(method, re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", address)) for method, address, _ in every_endpoint()]
+    assert told == {f"{method} {path}" for method, path in known}
+
+
+def test_the_log_in_stores_the_token_that_all_others_send() -> None:
+    made = postman.collection()
+    assert made["auth"]["bearer"][0]["value"] == "{{token}}"
+    assert 'pm.environment.set("token"' in json.dumps(made).replace("\\", "")
+    assert {one["key"] for one in postman.environment()["values"]} == set(postman.VALUES)
