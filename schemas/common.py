@@ -98,7 +98,7 @@ def _whole(value: Any) -> Any:
 
 def _truth(value: Any) -> Any:
     """Of all the ways to say yes, one."""
-    if value not in (True, False, "true", "false") or isinstance(value, int | float) is not isinstance(value, bool):
+    if not (isinstance(value, bool) or value in ("true", "false")):
         raise refuse("Please give true or false.")
     return value
 
