@@ -135,7 +135,7 @@ class Resource(flask_restful.Resource):
 def _answer(method: Callable[..., Any], actor: User | None, args: Any, values: dict[str, Any]) -> Response:
     declared: Endpoint = method.endpoint  # type: ignore[attr-defined]
     if declared.query is not None:
-        values["query"] = http.check(declared.query, request.args.to_dict())
+        values["query"] = http.read_query(declared.query)
     if declared.body is not None:
         values["body"] = http.read(declared.body)
     result, status = method(actor, *args, **values), declared.status

@@ -55,6 +55,7 @@ REFUSED: dict[str, tuple[str, str, dict[str, Any], int, str]] = {
     "no type at all": ("POST", "/login", {"data": "{}"}, 415, "wrong_type"),
     "nothing": ("POST", "/login", {}, 422, "invalid"),
     "a wrong shape": ("POST", "/login", {"json": {"email": 1}}, 422, "invalid"),
+    "a parameter twice": ("GET", "/events?page=1&page=2", {}, 422, "invalid"),
     "a wrong query": ("GET", "/events?page=0", {}, 422, "invalid"),
 }
 

@@ -1,6 +1,7 @@
 """Schemathesis against the running server: input made from the API's description, right and wrong, as every role.
 
-In the suite a few cases of every operation. `make fuzz` sets FUZZ_EXAMPLES and FUZZ_PHASES for a longer run.
+In the suite a few cases of every operation. `make fuzz` sets FUZZ_EXAMPLES and FUZZ_PHASES for a longer run; FUZZ_ONLY is
+a regular expression of the paths to try.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ CHECKS = (
 )
 EXAMPLES = os.environ.get("FUZZ_EXAMPLES", "2")
 PHASES = os.environ.get("FUZZ_PHASES", "examples,fuzzing")
+ONLY = os.environ.get("FUZZ_ONLY", ".")
 #: Seconds of one role.
 LIMIT = float(os.environ.get("FUZZ_SECONDS", "300"))
 
@@ -46,6 +48,7 @@ def _run(url: str, make: Maker, user: User | None, folder: Path) -> subprocess.C
         *("--checks", CHECKS, "--phases", PHASES, "--max-examples", EXAMPLES),
         *("--generation-deterministic", "--continue-on-failure", "--no-color", "--warnings", "off"),
         *("--suppress-health-check", "all", "--request-timeout", "20"),
+        *("--include-path-regex", ONLY),
         *logged_in,
     ]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=LIMIT, check=False)

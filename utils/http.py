@@ -126,6 +126,19 @@ def read_file(name: str) -> bytes | None:
     return (upload.read() or None) if upload else None
 
 
+def read_query(shape: type[_Shape]) -> _Shape:
+    """The query string as `shape`. Raises Invalid, also for a name that is given twice."""
+    given = request.args.to_dict(flat=False)
+    twice: list[FieldError] = [
+        {"field": name[:200], "message": f"{name[:200]} is given more than once."}
+        for name, values in given.items()
+        if len(values) > 1
+    ]
+    if twice:
+        raise errors.Invalid(twice[0]["message"], errors=twice[:20])
+    return check(shape, request.args.to_dict())
+
+
 def check(shape: type[_Shape], values: Mapping[str, Any]) -> _Shape:
     """The values as `shape`. Raises Invalid."""
     try:
