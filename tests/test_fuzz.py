@@ -1,7 +1,7 @@
 """Schemathesis against the running server: input made from the API's description, right and wrong, as every role.
 
-In the suite a few cases of every operation. `make fuzz` sets FUZZ_EXAMPLES and FUZZ_PHASES for a longer run; FUZZ_ONLY is
-a regular expression of the paths to try.
+In the suite a few cases of every operation. `make fuzz` sets FUZZ_EXAMPLES and FUZZ_PHASES for a longer run; FUZZ_ONLY
+is a regular expression of the paths to try.
 """
 
 from __future__ import annotations
