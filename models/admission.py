@@ -49,3 +49,7 @@ class Ticket(Model):
         Index(None, "ticket_type_id", "id"),
         Index(None, "refund_id"),
     )
+
+    @property
+    def is_checked_in(self) -> bool:
+        return self.status is TicketStatus.USED

@@ -29,6 +29,7 @@ from resources import (
     mpesa,
     openapi,
     orders,
+    organizer,
     payments,
     profile,
     reconciliation,
@@ -90,6 +91,10 @@ URLS: list[tuple[type[Resource], list[str]]] = [
     (profile.UpcomingEventDetail, ["/profile/my-upcoming-events/<id:event_id>"]),
     (profile.PastEventList, ["/profile/my-past-events", "/attendee/past-events"]),
     (profile.PastEventDetail, ["/profile/my-past-events/<id:event_id>"]),
+    # Organizers
+    (organizer.AttendeeList, ["/organizer/events/<id:event_id>/attendees"]),
+    (organizer.CheckIn, ["/organizer/checkin/<id:ticket_id>"]),
+    (organizer.CheckOut, ["/organizer/checkout/<id:ticket_id>"]),
     # Admin
     (admin.PendingEventList, ["/admin/pending"]),
     (admin.EventApproval, ["/admin/approve/<id:event_id>", "/admin/<id:event_id>"]),

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_origin
 
 import flask_restful
 from flask import Response, request
@@ -26,7 +26,7 @@ from services import accounts, idempotency
 from services.idempotency import Taken
 from utils import http, tokens
 from utils.errors import Forbidden, TicksyError, Unauthenticated
-from utils.pagination import paginate
+from utils.pagination import Page, paginate
 
 #: Roles that may call a method; PUBLIC is open to nobody in particular.
 Access = frozenset[Role] | None
@@ -46,7 +46,8 @@ class Endpoint:
     #: Shape of the body and of the query string; given to the method as `body` and `query`.
     body: type[BaseModel] | None
     query: type[BaseModel] | None
-    #: Shape of the answer: a model or a list of one. A Select is paged into it, as a `query` that is a Page asks.
+    #: Shape of the answer: a model or a list of one. A Select is paged into it, as a `query` that is a Page asks; a
+    #: Page that a service made itself is answered with the same headers.
     returns: Any
     status: int
     #: The most its body may weigh.
@@ -144,7 +145,10 @@ def _answer(method: Callable[..., Any], actor: User | None, args: Any, values: d
     if isinstance(result, Response):
         return result
     if isinstance(result, Select):
-        response = _answer_page(result, declared.returns, values["query"])
+        asked: PageQuery = values["query"]
+        result = paginate(result, number=asked.page, size=asked.per_page)
+    if isinstance(result, Page):
+        response = _answer_page(result, declared.returns)
     else:
         response = http.answer_json(_serialise(result, declared.returns), status)
     return http.make_conditional(response) if declared.conditional else response
@@ -204,9 +208,9 @@ def current_actor(user_id: int | None, access: Access) -> User | None:
     return actor
 
 
-def _answer_page(rows: Select[Any], returns: Any, asked: PageQuery) -> Response:
-    page = paginate(rows, number=asked.page, size=asked.per_page)
-    response = http.answer_json(_serialise(page.rows, returns))
+def _answer_page(page: Page, returns: Any) -> Response:
+    """The bare array; or, where an object is declared, that object made of the page, whose list is its `rows`."""
+    response = http.answer_json(_serialise(page.rows if get_origin(returns) is list else page, returns))
     others = {name: value for name, value in request.args.items() if name not in ("page", "per_page")}
     response.headers.update(page.headers(request.path, others))
     return response

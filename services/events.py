@@ -112,12 +112,12 @@ def get_event(*, actor: User | None, event_id: int) -> Event:
     """
     query = _with_tickets().where(Event.id == event_id).execution_options(populate_existing=True)
     event = db.session.scalar(query)
-    if event is None or not _may_see(actor, event):
+    if event is None or not may_see(actor, event):
         raise NotFound("There is no such event.")
     return event
 
 
-def _may_see(actor: User | None, event: Event) -> bool:
+def may_see(actor: User | None, event: Event) -> bool:
     if event.status is EventStatus.APPROVED or event.is_run_by(actor):
         return True
     return actor is not None and admission.holds_ticket(user=actor, event_id=event.id)
@@ -168,7 +168,7 @@ def update_event(*, actor: User, event_id: int, changes: dict[str, Any], image: 
 
     Raises NotFound, Conflict for a cancelled event or a stricter refund policy, Invalid, images.BadImage.
     """
-    _check_own(actor, event_id)  # before a picture is decoded for somebody who may not
+    get_own_event(actor=actor, event_id=event_id)  # before a picture is decoded for somebody who may not
     old_image = None
     with images.stored(image, settings.UPLOAD_DIR) as name, transaction():
         event = lock_own_event(actor=actor, event_id=event_id)
@@ -308,17 +308,19 @@ def lock_own_event(*, actor: User, event_id: int) -> Event:
     return event
 
 
+def get_own_event(*, actor: User, event_id: int) -> Event:
+    """The event, without any of its relationships, if it is the actor's or the actor is an admin. Raises NotFound."""
+    event = db.session.scalar(select(Event).where(Event.id == event_id))
+    if event is None or not event.is_run_by(actor):
+        raise NotFound("There is no such event.")
+    return event
+
+
 def _is_harmless(event: Event, changes: dict[str, Any]) -> bool:
     if not changes.keys() - _HARMLESS_FACTS <= {"ends_at"}:
         return False
     ends_at: datetime = changes.get("ends_at", event.ends_at)
     return abs(ends_at - event.ends_at) <= HARMLESS
-
-
-def _check_own(actor: User, event_id: int) -> None:
-    event = db.session.scalar(select(Event).where(Event.id == event_id))
-    if event is None or not event.is_run_by(actor):
-        raise NotFound("There is no such event.")
 
 
 def _check_times(starts_at: datetime, ends_at: datetime, *, is_new_start: bool) -> None:

@@ -293,7 +293,11 @@ def take_back(order: Order | None, payment: Payment, *, channel: MessageChannel)
     if any(one.amount_kes > one.refunded_kes for one in order.payments if one.status is PaymentStatus.PAID):
         return
     unused = db.session.scalars(
-        select(Ticket).where(Ticket.order_id == order.id, Ticket.status == TicketStatus.VALID).order_by(Ticket.id)
+        select(Ticket)
+        .where(Ticket.order_id == order.id, Ticket.status == TicketStatus.VALID)
+        .order_by(Ticket.id)
+        .with_for_update()  # one that is used at the gate at this moment stays used
+        .execution_options(populate_existing=True)
     ).all()
     freed = void_tickets(order, unused, None)
     order.move_to(OrderStatus.REFUNDED)
