@@ -18,7 +18,7 @@ import config
 import models
 import resources
 from services import access_tokens
-from utils import http, logger, postgres
+from utils import http, logger, postgres, stopping
 from utils.database import db, engine_options
 from utils.mpesa import Daraja
 from utils.mpesa_credential import credential_from_file
@@ -103,6 +103,12 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     commands.register(app)
     app.shell_context_processor(lambda: {"db": db, "models": models})
     return app
+
+
+def create_served_app() -> Flask:
+    """The app in a process of the server's, which is told to stop by a signal."""
+    stopping.watch()
+    return create_app()
 
 
 def _pool(size: int) -> dict[str, Any]:

@@ -37,7 +37,7 @@ def register(app: Flask) -> None:
 def serve() -> None:
     """Serve the API, with the server of production."""
     host = "127.0.0.1" if settings.is_local else "0.0.0.0"  # noqa: S104  # production sits behind a proxy
-    command = [sys.executable, "-m", "granian", "--interface", "wsgi", "--factory", "app:create_app"]
+    command = [sys.executable, "-m", "granian", "--interface", "wsgi", "--factory", "app:create_served_app"]
     command += ["--host", host, "--port", str(settings.PORT), "--no-ws", "--respawn-failed-workers"]
     command += ["--workers", str(settings.WEB_WORKERS), "--blocking-threads", str(settings.WEB_THREADS)]
     command += ["--backpressure", str(settings.WEB_THREADS * 4), "--log-level", "error"]

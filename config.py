@@ -168,6 +168,10 @@ class Settings(BaseModel):
     WEB_WORKERS: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1)
     #: Requests one worker serves at once. A push waits on Safaricom for seconds, so this is many.
     WEB_THREADS: int = Field(128, ge=1)
+    #: Live streams one worker keeps open, each of which takes a thread; never more than half of its threads.
+    STREAMS_PER_WORKER: int = Field(64, ge=0)
+    #: How long one may last; its reader comes again by itself.
+    STREAM_MINUTES: float = Field(30, gt=0, le=1440)
     #: How long a server that is told to stop waits for the requests under way; a push may take 25.
     STOP_SECONDS: int = Field(30, ge=1, le=300)
     #: Database connections of one process.
@@ -178,6 +182,11 @@ class Settings(BaseModel):
     def is_local(self) -> bool:
         """Whether no real money and no real person is near."""
         return self.FLASK_ENV in ("development", "testing")
+
+    @property
+    def most_streams(self) -> int:
+        """Live streams of one worker: the other half of its threads is for everybody else."""
+        return min(self.STREAMS_PER_WORKER, self.WEB_THREADS // 2)
 
     @property
     def paybill_number(self) -> str | None:

@@ -11,6 +11,7 @@ from flask import Flask
 
 from services import (
     alerts,
+    availability,
     claims,
     idempotency,
     paybill,
@@ -37,6 +38,8 @@ class Task:
     run: Callable[[], int]
     #: How many times the worker's usual pause to rest.
     pauses: int = 1
+    #: Its own rest instead, in seconds, also after work.
+    seconds: float | None = None
     #: How many run at once; each finds work of its own.
     threads: int = 1
 
@@ -65,6 +68,8 @@ TASKS = (
     Task("match claims", claims.match_open_claims, pauses=5),
     Task("send alerts", alerts.send_due_alerts, pauses=5),
     Task("check the initiator's password", alerts.check_initiator_password, pauses=600),
+    # At most four times a second: an announcement makes every commit wait for it, for a moment.
+    Task("announce availability", availability.announce_changes, seconds=0.25),
     Task("check that callbacks come", alerts.check_silent_callbacks, pauses=60),
 )
 
@@ -85,7 +90,9 @@ def run_forever(app: Flask, *, pause_seconds: float, stop: threading.Event) -> N
 def _repeat(app: Flask, task: Task, pause_seconds: float, stop: threading.Event) -> None:
     while not stop.is_set():
         done = run_once(app, task)
-        if not done:
+        if task.seconds is not None:
+            stop.wait(task.seconds)
+        elif not done:
             stop.wait(pause_seconds * task.pauses)
 
 

@@ -66,6 +66,8 @@ TABLE: dict[tuple[str, str], tuple[int, ...]] = {
     ("DELETE", "/events/<id:event_id>"): OWN_EVENT,
     ("POST", "/events/<id:event_id>/cancel"): OWN_EVENT,
     ("GET", "/events/<id:event_id>/refunds"): OWN_EVENT,
+    ("GET", "/events/<id:event_id>/availability"): EVERYBODY,
+    ("GET", "/events/<id:event_id>/availability/stream"): EVERYBODY,
     ("GET", "/my-events"): ORGANIZERS,
     ("GET", "/events/<id:event_id>/tickets"): EVERYBODY,
     ("POST", "/events/<id:event_id>/tickets"): (401, 403, 403, 201, 404, 201, 401),

@@ -6,13 +6,15 @@ import logging
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from flask import current_app
 
 log = logging.getLogger("ticksy.background")
 
 _THREADS = 2
+_Given = ParamSpec("_Given")
+_Result = TypeVar("_Result")
 _pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="after-answer")
 
 
@@ -28,6 +30,17 @@ def run(function: Callable[..., Any], *args: Any) -> None:
                 log.exception("%s failed after the answer", function.__name__)
 
     _pool.submit(work)
+
+
+def bound(function: Callable[_Given, _Result]) -> Callable[_Given, _Result]:
+    """The function for a thread of its own: each call has an app context of its own."""
+    app = current_app._get_current_object()  # type: ignore[attr-defined]
+
+    def call(*args: _Given.args, **kwargs: _Given.kwargs) -> _Result:
+        with app.app_context():
+            return function(*args, **kwargs)
+
+    return call
 
 
 def in_threads(function: Callable[..., Any], calls: Iterable[tuple[Any, ...]], *, threads: int) -> None:

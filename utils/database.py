@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import BigInteger, DateTime, MetaData, Row, Select, Text
+from sqlalchemy import BigInteger, Connection, DateTime, MetaData, Row, Select, Text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import DeclarativeBase, Session, registry
 
@@ -74,6 +74,13 @@ def stream(query: Select[Any], *, at_once: int = 500) -> Iterator[Row[Any]]:
     return rows()
 
 
+def connect_alone() -> Connection:
+    """A connection that is nobody else's and not of the pool, in autocommit; whoever asked for it closes it."""
+    connection = db.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+    connection.detach()
+    return connection
+
+
 def violated(error: IntegrityError) -> str | None:
     """The name of the constraint that refused."""
     diagnostics: Any = getattr(error.orig, "diag", None)
@@ -92,6 +99,10 @@ def engine_options(*, pool_size: int, lock_timeout_ms: int, statement_timeout_ms
         "connect_args": {
             "application_name": "ticksy",
             "connect_timeout": 5,
+            # Who only listens would not notice that the other side is gone.
+            "keepalives_idle": 30,
+            "keepalives_interval": 10,
+            "keepalives_count": 3,
             "options": f"-c lock_timeout={lock_timeout_ms} -c statement_timeout={statement_timeout_ms}"
             " -c idle_in_transaction_session_timeout=60000 -c timezone=UTC",
         },

@@ -6,7 +6,7 @@ import hashlib
 import logging
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from flask import Flask, Request, Response, g, json, request
@@ -192,6 +192,16 @@ def answer_file(body: bytes, content_type: str, *, cache: str, disposition: str)
     return response
 
 
+def answer_cacheable(body: bytes, *, max_age: int, is_public: bool) -> Response:
+    """JSON with a strong ETag, or 304 to who has it. What is not public is kept by nobody."""
+    response = answer_json(body)
+    response.set_etag(_fingerprint(body))
+    if is_public:
+        response.cache_control.public, response.cache_control.max_age = True, max_age
+    response.make_conditional(request)
+    return response
+
+
 def make_conditional(response: Response, *, is_for_everyone: bool = False) -> Response:
     """Give it an ETag, or make it 304 for who has it already. A strong tag: the same bytes, of the same page.
 
@@ -208,6 +218,31 @@ def make_conditional(response: Response, *, is_for_everyone: bool = False) -> Re
         response.status_code = 304
         response.set_data(b"")
     return response
+
+
+def answer_stream(bodies: Iterable[bytes | None], *, close: Callable[[], None]) -> Response:
+    """Server-Sent Events: one for each body that differs from the last one, whose fingerprint is its id; for None a
+    comment, a sign of life. Who comes again with `Last-Event-ID` is told only what is new. `close` is called at the
+    end, whoever made it.
+    """
+    last_id = request.headers.get("Last-Event-ID")
+
+    def write(known: str | None) -> Iterator[bytes]:
+        for body in bodies:
+            if body is None or (fingerprint := _fingerprint(body)) == known:
+                yield b":\n\n"
+                continue
+            known = fingerprint
+            yield b"id: %s\ndata: %s\n\n" % (known.encode(), body)
+
+    response = Response(write(last_id), mimetype="text/event-stream")
+    response.headers["X-Accel-Buffering"] = "no"  # proxies would wait for more
+    response.call_on_close(close)
+    return response
+
+
+def _fingerprint(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()[:32]
 
 
 def answer_error(error: TicksyError) -> Response:
