@@ -95,6 +95,8 @@ URLS: list[tuple[type[Resource], list[str]]] = [
     (profile.PastEventList, ["/profile/my-past-events", "/attendee/past-events"]),
     (profile.PastEventDetail, ["/profile/my-past-events/<id:event_id>"]),
     # Organizers
+    (organizer.Overview, ["/organizer/overview"]),
+    (organizer.Statistics, ["/organizer/stats"]),
     (organizer.AttendeeList, ["/organizer/events/<id:event_id>/attendees"]),
     (organizer.CheckIn, ["/organizer/checkin/<id:ticket_id>"]),
     (organizer.CheckOut, ["/organizer/checkout/<id:ticket_id>"]),

@@ -117,6 +117,8 @@ TABLE: dict[tuple[str, str], tuple[int, ...]] = {
     ("GET", "/attendee/upcoming-events"): LOGGED_IN,
     ("GET", "/attendee/past-events"): LOGGED_IN,
     ("GET", "/profile/my-past-events/<id:event_id>"): OWNER,
+    ("GET", "/organizer/overview"): ORGANIZERS,
+    ("GET", "/organizer/stats"): ORGANIZERS,
     ("GET", "/organizer/events/<id:event_id>/attendees"): OWN_EVENT,
     ("PATCH", "/organizer/checkin/<id:ticket_id>"): OWN_EVENT,
     ("PATCH", "/organizer/checkout/<id:ticket_id>"): OWN_EVENT,

@@ -209,6 +209,10 @@ def past(make: Maker, count: int) -> Scene:
         return Scene(my_orders(make, count).user, "/profile/my-past-events")
 
 
+def organizer_stats(make: Maker, count: int) -> Scene:
+    return Scene(my_events(make, count).user, "/organizer/stats")
+
+
 SCENES: dict[str, Callable[[Maker, int], Scene]] = {
     "/events": catalogue,
     "/my-events": my_events,
@@ -222,6 +226,7 @@ SCENES: dict[str, Callable[[Maker, int], Scene]] = {
     "/attendee/upcoming-events": upcoming,
     "/attendee/past-events": past,
     "/profile/my-past-events": past,
+    "/organizer/stats": organizer_stats,
     "/admin/pending": pending,
     "/admin/users": users,
     "/admin/logs": log_lines,

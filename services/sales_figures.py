@@ -1,0 +1,228 @@
+"""Figures of an organizer's own events; of all of them for an admin.
+
+A ticket is made in the transaction that settles its order, at the price that was paid: tickets are what counts, so
+money that is on its way, late, or paid twice never does. What is given back counts from when its way back starts.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime, time, timedelta
+
+from sqlalchemy import ColumnElement, Date, cast, func, or_, select
+from sqlalchemy.orm import with_expression
+
+from models import Event, EventStatus, Order, OrderStatus, Ticket, TicketStatus, TicketType, User
+from services import stock
+from utils import clock
+from utils.database import db
+from utils.pagination import Page, paginate
+
+#: The order's status tells of a used ticket whose money M-PESA took back.
+_IS_BACK = or_(Ticket.status == TicketStatus.VOID, Order.status == OrderStatus.REFUNDED)
+_GROSS = func.coalesce(func.sum(Ticket.price_kes), 0)
+_REFUNDED = func.coalesce(func.sum(Ticket.price_kes).filter(_IS_BACK), 0)
+_LIVE = func.count(Ticket.id).filter(Ticket.status != TicketStatus.VOID)
+_CHECKED_IN = func.count(Ticket.id).filter(Ticket.status == TicketStatus.USED)
+
+
+@dataclass(frozen=True)
+class Span:
+    """Days of Nairobi, both included; None is without end."""
+
+    first: date | None = None
+    last: date | None = None
+
+    def has(self, moment: ColumnElement[datetime]) -> list[ColumnElement[bool]]:
+        """SQL: whether it is within these days."""
+        conditions = []
+        if self.first is not None:
+            conditions.append(moment >= _midnight(self.first))
+        if self.last is not None:
+            conditions.append(moment < _midnight(self.last) + timedelta(days=1))
+        return conditions
+
+
+def _midnight(day: date) -> datetime:
+    return clock.to_utc(datetime.combine(day, time()))
+
+
+@dataclass(frozen=True)
+class Revenue:
+    """Whole shillings."""
+
+    gross_kes: int = 0
+    refunded_kes: int = 0
+
+    @property
+    def net_kes(self) -> int:
+        return self.gross_kes - self.refunded_kes
+
+    def __add__(self, other: Revenue) -> Revenue:
+        return Revenue(self.gross_kes + other.gross_kes, self.refunded_kes + other.refunded_kes)
+
+
+# ── Overview ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Overview:
+    """Of the tickets sold in `span`: what they brought, what of it went back since, how many are still good, and how
+    many of these are in. `orders` are those they came from; `upcoming_events` have nothing to do with the span.
+    """
+
+    span: Span
+    revenue: Revenue
+    tickets_sold: int
+    checked_in: int
+    orders: int
+    upcoming_events: int
+
+
+def get_overview(*, actor: User, span: Span) -> Overview:
+    """Of one's own events."""
+    row = db.session.execute(
+        select(_GROSS, _REFUNDED, _LIVE, _CHECKED_IN, func.count(Order.id.distinct()))
+        .select_from(Ticket)
+        .join(Ticket.order)
+        .join(Order.event)
+        .where(*_is_own(actor), *span.has(Ticket.__table__.c.issued_at))
+    ).one()
+    gross, refunded, sold, checked_in, orders = (int(value) for value in row)
+    upcoming = select(func.count(Event.id)).where(
+        *_is_own(actor), Event.status == EventStatus.APPROVED, Event.starts_at > clock.now()
+    )
+    return Overview(
+        span, Revenue(gross, refunded), sold, checked_in, orders, upcoming_events=db.session.scalar(upcoming) or 0
+    )
+
+
+def _is_own(actor: User) -> list[ColumnElement[bool]]:
+    return [] if actor.is_admin else [Event.organizer_id == actor.id]
+
+
+# ── Statistics ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Places of one ticket type or of several, as they are now."""
+
+    quantity: int
+    sold: int
+    #: For orders that are open at this moment.
+    held: int
+    #: Tickets that are not void; fewer than `sold` where places came back too late to be sold again.
+    tickets: int
+    checked_in: int
+    revenue: Revenue
+
+    @property
+    def available(self) -> int:
+        return self.quantity - self.sold - self.held
+
+    @property
+    def sell_through(self) -> float | None:
+        return _share(self.sold, self.quantity)
+
+    @property
+    def check_in_rate(self) -> float | None:
+        return _share(self.checked_in, self.tickets)
+
+
+def _share(part: int, whole: int) -> float | None:
+    return round(part / whole, 4) if whole else None
+
+
+@dataclass(frozen=True)
+class TypeStats(_Places):
+    """One ticket type."""
+
+    id: int
+    name: str
+    price_kes: int
+
+
+@dataclass(frozen=True)
+class DayStats:
+    """Tickets sold on one day of Nairobi and what they brought, whatever became of them since."""
+
+    day: date
+    tickets: int
+    gross_kes: int
+
+
+@dataclass(frozen=True)
+class EventStats(_Places):
+    """One event, all its ticket types together, and each."""
+
+    event: Event
+    ticket_types: Sequence[TypeStats]
+    days: Sequence[DayStats] = field(default_factory=list)
+
+
+def list_stats(*, actor: User, span: Span, number: int, size: int) -> Page:
+    """EventStats of one's own events, latest start first. Sales per day are those of `span`; all else is as of now."""
+    own = select(Event).where(*_is_own(actor)).order_by(Event.starts_at.desc(), Event.id.desc())
+    page = paginate(own, number=number, size=size)
+    ids = [event.id for event in page.rows]
+    types, days = _types_of(ids), _days_of(ids, span)
+    return replace(page, rows=[_add_up(event, types[event.id], days[event.id]) for event in page.rows])
+
+
+def _types_of(event_ids: Sequence[int]) -> Mapping[int, list[TypeStats]]:
+    """By event id, cheapest first."""
+    tickets = {
+        type_id: (int(live), int(checked_in), Revenue(int(gross), int(refunded)))
+        for type_id, live, checked_in, gross, refunded in db.session.execute(
+            select(Ticket.ticket_type_id, _LIVE, _CHECKED_IN, _GROSS, _REFUNDED)
+            .join(Ticket.order)
+            .where(Order.event_id.in_(event_ids))
+            .group_by(Ticket.ticket_type_id)
+        ).tuples()
+    }
+    found: defaultdict[int, list[TypeStats]] = defaultdict(list)
+    for one in db.session.scalars(
+        select(TicketType)
+        .where(TicketType.event_id.in_(event_ids))
+        .options(with_expression(TicketType.held_by_ended, stock.held_by_ended_orders()))
+        .order_by(TicketType.price_kes, TicketType.id)
+        .execution_options(populate_existing=True)
+    ):
+        live, checked_in, revenue = tickets.get(one.id, (0, 0, Revenue()))
+        held = one.held - one.held_by_ended
+        places = _Places(one.quantity, one.sold, held, live, checked_in, revenue)
+        found[one.event_id].append(TypeStats(**vars(places), id=one.id, name=one.name, price_kes=one.price_kes))
+    return found
+
+
+def _days_of(event_ids: Sequence[int], span: Span) -> Mapping[int, list[DayStats]]:
+    """By event id, earliest first; days without sales are left out."""
+    day = cast(func.timezone(clock.NAIROBI.key, Ticket.issued_at), Date)
+    found: defaultdict[int, list[DayStats]] = defaultdict(list)
+    for event_id, sold_on, count, gross in db.session.execute(
+        select(Order.event_id, day, func.count(Ticket.id), _GROSS)
+        .select_from(Ticket)
+        .join(Ticket.order)
+        .where(Order.event_id.in_(event_ids), *span.has(Ticket.__table__.c.issued_at))
+        .group_by(Order.event_id, day)
+        .order_by(day)
+    ).tuples():
+        found[event_id].append(DayStats(sold_on, int(count), int(gross)))
+    return found
+
+
+def _add_up(event: Event, types: Sequence[TypeStats], days: Sequence[DayStats]) -> EventStats:
+    return EventStats(
+        quantity=sum(one.quantity for one in types),
+        sold=sum(one.sold for one in types),
+        held=sum(one.held for one in types),
+        tickets=sum(one.tickets for one in types),
+        checked_in=sum(one.checked_in for one in types),
+        revenue=sum((one.revenue for one in types), Revenue()),
+        event=event,
+        ticket_types=types,
+        days=days,
+    )
