@@ -115,13 +115,18 @@ def test_it_takes_three_statements_at_most(client: FlaskClient, make: Maker) -> 
 # ── Announcing ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+def take_over(notifier: availability.Notifier) -> None:
+    """The lock is free once PostgreSQL has noticed that the connection of who had it is closed."""
+    wait_until(lambda: notifier.look() == 0 and notifier._told is not None)
+
+
 @pytest.fixture
 def notifier(app: Flask) -> Iterator[availability.Notifier]:
     with app.app_context():
         for other in availability._notifiers.values():
             other.close()
         made = availability.Notifier()
-        made.look()
+        take_over(made)
         yield made
         made.close()
 
@@ -144,7 +149,7 @@ def test_one_worker_announces_and_another_takes_over(make: Maker, notifier: avai
     one = make.on_sale(price=0)
     assert (second.look(), notifier.look()) == (0, 1)
     notifier.close()
-    second.look()
+    take_over(second)
     make.order(make.attendee(), one)
     assert (notifier.look(), second.look()) == (0, 1)
     second.close()
@@ -157,7 +162,7 @@ def test_a_lost_connection_is_made_anew(make: Maker, notifier: availability.Noti
     db.session.execute(text(kill + " AND query LIKE '%pg_notify%'"))
     db.session.rollback()
     assert notifier.look() == 0
-    wait_until(lambda: notifier.look() == 0 and notifier._told)
+    take_over(notifier)
     make.order(make.attendee(), one)
     assert notifier.look() == 1
 

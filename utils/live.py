@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing, suppress
 from typing import Any, Generic, TypeVar
+from weakref import WeakSet
 
 import psycopg2
 from sqlalchemy import Connection
@@ -87,7 +88,8 @@ class Feed(Generic[_State]):
     ) -> None:
         self._channel, self._connect, self._read = channel, connect, read
         self._lock = threading.Lock()
-        self._readers: set[Reader[_State]] = set()
+        #: Weak, so that one whose answer was dropped without being closed is gone as well.
+        self._readers: WeakSet[Reader[_State]] = WeakSet()
         self._is_running = self._is_ended = False
         self._wake, self._wake_end = os.pipe()
         os.set_blocking(self._wake, False)
