@@ -166,7 +166,8 @@ class Notifier:
         try:
             return self._announce(self._connection or self._connect())
         except DBAPIError as error:
-            log.warning("availability is not announced: %s", type(error).__name__)
+            if self._connection is not None:  # said once, however often it is tried again
+                log.warning("availability is not announced: %s", type(error).__name__)
             self.close()
             return 0
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time, timedelta
 
 from sqlalchemy import ColumnElement, Date, cast, func, or_, select
-from sqlalchemy.orm import with_expression
+from sqlalchemy.orm import InstrumentedAttribute, with_expression
 
 from models import Event, EventStatus, Order, OrderStatus, Ticket, TicketStatus, TicketType, User
 from services import stock
@@ -35,7 +35,7 @@ class Span:
     first: date | None = None
     last: date | None = None
 
-    def has(self, moment: ColumnElement[datetime]) -> list[ColumnElement[bool]]:
+    def has(self, moment: InstrumentedAttribute[datetime]) -> list[ColumnElement[bool]]:
         """SQL: whether it is within these days."""
         conditions = []
         if self.first is not None:
@@ -88,7 +88,7 @@ def get_overview(*, actor: User, span: Span) -> Overview:
         .select_from(Ticket)
         .join(Ticket.order)
         .join(Order.event)
-        .where(*_is_own(actor), *span.has(Ticket.__table__.c.issued_at))
+        .where(*_is_own(actor), *span.has(Ticket.issued_at))
     ).one()
     gross, refunded, sold, checked_in, orders = (int(value) for value in row)
     upcoming = select(func.count(Event.id)).where(
@@ -206,7 +206,7 @@ def _days_of(event_ids: Sequence[int], span: Span) -> Mapping[int, list[DayStats
         select(Order.event_id, day, func.count(Ticket.id), _GROSS)
         .select_from(Ticket)
         .join(Ticket.order)
-        .where(Order.event_id.in_(event_ids), *span.has(Ticket.__table__.c.issued_at))
+        .where(Order.event_id.in_(event_ids), *span.has(Ticket.issued_at))
         .group_by(Order.event_id, day)
         .order_by(day)
     ).tuples():

@@ -19,6 +19,7 @@ from flask.testing import FlaskClient
 from flask_migrate import upgrade
 from sqlalchemy import text
 
+import tasks
 from app import create_app
 from config import Settings
 from models import EventStatus, TicketType
@@ -391,3 +392,26 @@ def test_a_stream_needs_no_database_connection(app: Flask, make: Maker, one: Tic
         with app.app_context():
             wait_until(lambda: db.engine.pool.checkedout() == 0)
         answer.close()
+
+
+def test_asking_for_the_head_alone_opens_no_stream(app: Flask, make: Maker, one: TicketType) -> None:
+    answer = app.test_client().head(f"/events/{one.event_id}/availability/stream")
+    assert (answer.status_code, answer.mimetype, answer.data) == (200, "text/event-stream", b"")
+    answer.close()
+    with app.app_context():
+        assert availability._feed().count == 0
+
+
+def test_the_worker_rests_between_looks_even_when_there_was_something(app: Flask) -> None:
+    stop, runs = threading.Event(), []
+
+    def look() -> int:
+        runs.append(time.monotonic())
+        if len(runs) == 3:
+            stop.set()
+        return 1
+
+    tasks._repeat(app, tasks.Task("look", look, seconds=0.05), 60, stop)
+    assert runs[2] - runs[0] >= 0.1
+    [task] = [task for task in tasks.TASKS if task.run is availability.announce_changes]
+    assert task.seconds == 0.25

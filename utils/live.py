@@ -42,9 +42,7 @@ class Reader(Generic[_State]):
 
     def __init__(self, feed: Feed[_State], key: int, *, seconds: float) -> None:
         self.key = key
-        #: What was read before this moment is older than what the reader knows.
-        self.since = time.monotonic()
-        self._ends_at = self.since + seconds
+        self._ends_at = time.monotonic() + seconds
         self._feed = feed
         self._filled = threading.Event()
         self._box: _State | None = None
@@ -131,13 +129,17 @@ class Feed(Generic[_State]):
     # ── In the feed's thread
 
     def _run(self) -> None:
+        is_away = False
         while self._goes_on():
             try:
                 with closing(self._connect()) as connection:
+                    is_away = False
                     self._listen(connection)
                 return
             except (SQLAlchemyError, psycopg2.Error, OSError) as error:
-                log.warning("live feed: %s; connecting again", type(error).__name__)
+                if not is_away:
+                    log.warning("live feed: %s; connecting again", type(error).__name__)
+                is_away = True
             except Exception:
                 log.exception("live feed failed; beginning again")
             time.sleep(_RETRY_SECONDS)
@@ -166,16 +168,15 @@ class Feed(Generic[_State]):
                 self._look({int(key) for payload in told for key in payload.split()})
 
     def _look(self, keys: Collection[int] | None = None) -> None:
-        """Read what is followed, of these keys, and give it to the readers who do not know it yet."""
+        """Read what is followed, of these keys, and put it into its readers' boxes."""
         with self._lock:
             readers = [reader for reader in self._readers if keys is None or reader.key in keys]
         if not readers:
             return
-        started = time.monotonic()
+        # Those who came before this, alone: what is read now is newer than what they had seen when they came.
         states = self._read({reader.key for reader in readers})
         for reader in readers:
-            if reader.since < started:
-                if reader.key in states:
-                    reader.put(states[reader.key])
-                else:
-                    reader.end()
+            if reader.key in states:
+                reader.put(states[reader.key])
+            else:
+                reader.end()
