@@ -16,7 +16,7 @@ class AttendeeSearch(Request):
     q: Annotated[Line | None, EMPTY_IS_NONE] = None
     ticket_type: Annotated[Label | None, EMPTY_IS_NONE] = None
     checked_in: Annotated[bool | None, EMPTY_IS_NONE] = None
-    page: Annotated[Annotated[int, Field(ge=1, le=1_000_000)] | None, EMPTY_IS_NONE] = None
+    page: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     per_page: Annotated[int, Field(ge=1, le=1_000)] = 100
 
 
