@@ -28,7 +28,7 @@ EXAMPLES = os.environ.get("FUZZ_EXAMPLES", "2")
 PHASES = os.environ.get("FUZZ_PHASES", "examples,fuzzing")
 ONLY = os.environ.get("FUZZ_ONLY", ".")
 #: Seconds of one role.
-LIMIT = float(os.environ.get("FUZZ_SECONDS", "300"))
+LIMIT = float(os.environ.get("FUZZ_SECONDS", "600"))
 
 
 @pytest.mark.parametrize("role", ["nobody", "attendee", "organizer", "admin"])
