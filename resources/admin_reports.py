@@ -8,7 +8,7 @@ from models import User
 from resources.base import ADMINS, Resource, endpoint
 from schemas import reporting as shapes
 from services import reporting, reports
-from utils.csv_stream import csv_response
+from utils.tables import csv_response
 
 
 class Dashboard(Resource):

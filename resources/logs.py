@@ -9,7 +9,7 @@ from models import AuditLog, User
 from resources.base import ADMINS, Resource, endpoint
 from schemas.logs import LogLine, LogSearch
 from services import logs
-from utils.csv_stream import csv_response
+from utils.tables import csv_response
 
 
 class LogList(Resource):

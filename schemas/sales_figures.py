@@ -8,16 +8,15 @@ from typing import Annotated, Literal
 from pydantic import AliasPath, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from schemas.common import EMPTY_IS_NONE, Answer, Page, Request, When, Word
-from schemas.reconciliation import Day
+from schemas.common import EMPTY_IS_NONE, Answer, Day, Page, Request, When, Word
 from utils import clock
 
 
 class Period(Request):
     """Days of Nairobi, both included, or a period that ends today. Without any of them, all there is."""
 
-    from_: Day = Field(None, alias="from")
-    to: Day = None
+    from_: Annotated[Day | None, EMPTY_IS_NONE] = Field(None, alias="from")
+    to: Annotated[Day | None, EMPTY_IS_NONE] = None
     period: Annotated[Literal["7d", "30d", "12m", "all"] | None, EMPTY_IS_NONE] = None
 
     @model_validator(mode="after")

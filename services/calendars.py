@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from sqlalchemy import ColumnElement, and_, or_, select, update
 
 from config import settings
-from models import AccountStatus, Event, EventStatus, Order, Ticket, TicketStatus, User
+from models import AccountStatus, Event, EventStatus, Order, SavedEvent, Ticket, TicketStatus, User
 from services import audit, events
 from utils import calendar, clock, signing
 from utils.database import db, transaction
@@ -88,8 +88,10 @@ def _owner(token: str) -> User:
 
 
 def _belongs_to(user: User) -> ColumnElement[bool]:
-    """SQL: whether an event is in the user's feed. Other reasons than tickets join here, with `or_`."""
-    return _has_tickets(user)
+    """SQL: whether an event is in the user's feed: there are tickets for it, or it was saved and may be seen."""
+    saved = select(SavedEvent.id).where(SavedEvent.user_id == user.id, SavedEvent.event_id == Event.id).exists()
+    visible = or_(Event.status == EventStatus.APPROVED, Event.cancelled_in_public)
+    return or_(_has_tickets(user), and_(saved, visible))
 
 
 def _has_tickets(user: User) -> ColumnElement[bool]:

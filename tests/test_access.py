@@ -13,13 +13,9 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 import resources
-from models import Claim, Event, EventStatus, Order, RequestKind, Role, User
-from resources.base import PUBLIC, Endpoint
-from services import calendars, claims, exports, questions
-from services import claims, questions, reviews
 from models import Claim, Event, EventStatus, Order, RequestKind, Review, Role, User
 from resources.base import PUBLIC, Endpoint
-from services import claims, questions
+from services import calendars, claims, exports, questions
 from tests.conftest import empty_tables
 from tests.support import Maker, cart, failure
 from utils import clock, tokens
@@ -241,6 +237,7 @@ class World:
         with self.make.app.app_context():
             link = exports.make_link(actor=owner, event_id=event.id, file_format="csv")
         return link.url.rsplit("/", 1)[1].partition("?")[0]
+
     def _review(self, event: Event, writer: User | None) -> None:
         """Of somebody whose ticket is gone since."""
         assert writer is not None

@@ -13,8 +13,8 @@ from sqlalchemy import select
 
 from models import Role, User
 from tests.support import Maker
-from utils.csv_stream import csv_response
 from utils.database import db, stream
+from utils.tables import csv_response
 
 
 def table(response: Response) -> list[list[str]]:

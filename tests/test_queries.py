@@ -17,7 +17,6 @@ from sqlalchemy import event as sqlalchemy_event
 from models import EventStatus, TicketType, User
 from resources import URLS
 from schemas.common import Nothing, Page
-from services import alerts, booking, claims, reviews
 from services import alerts, booking, claims, reviews, saved_events
 from services.booking import Line
 from tests.pictures import picture, upload

@@ -16,6 +16,7 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from contextvars import copy_context
 from datetime import datetime
+from enum import Enum
 from typing import IO
 from urllib.parse import quote
 
@@ -95,6 +96,8 @@ def _csv_cell(cell: object) -> object:
             return "yes" if cell else "no"
         case datetime():
             return f"{_local(cell):%Y-%m-%d %H:%M:%S}"
+        case Enum():
+            return _csv_cell(cell.value)
         case str():
             return f"'{cell}" if _FORMULA.match(cell) or _NUMBER.fullmatch(cell) else cell
     return cell
