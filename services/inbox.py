@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
 
-from sqlalchemy import func, or_, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import Select, func, insert, literal, or_, select, update
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from config import settings
 from models import MessageChannel, MpesaMessage, MpesaRequest, Payment, PaymentStatus
@@ -35,13 +35,9 @@ def receive_callback(*, token: str, body: bytes, remote_address: str | None) -> 
 
     From an address that is not Safaricom's it is only a reason to ask. Raises NotFound for a token that is not ours.
     """
-    with own_connection() as session:
-        payment_id = session.scalar(select(Payment.id).where(Payment.callback_token_hash == hash_secret(token)))
-        if payment_id is None:
-            raise _stranger()
-        channel = MessageChannel.STK_CALLBACK if _is_safaricom(remote_address) else MessageChannel.STK_HINT
-        message = MpesaMessage(payment_id=payment_id, channel=channel, body=body, remote_address=remote_address)
-        return _add(session, message)
+    channel = MessageChannel.STK_CALLBACK if _is_safaricom(remote_address) else MessageChannel.STK_HINT
+    named = select(Payment.id).where(Payment.callback_token_hash == hash_secret(token))
+    return _store_about(MpesaMessage.payment_id, named, channel, body, remote_address)
 
 
 def receive_hint(*, body: bytes, remote_address: str | None) -> int | None:
@@ -88,14 +84,30 @@ def receive_result(*, token: str, body: bytes, remote_address: str | None, is_ti
 
     From an address that is not Safaricom's a result counts as giving up: we ask. Raises NotFound.
     """
+    is_result = not is_timeout and _is_safaricom(remote_address)
+    channel = MessageChannel.RESULT if is_result else MessageChannel.TIMEOUT
+    named = select(MpesaRequest.id).where(MpesaRequest.result_token_hash == hash_secret(token))
+    return _store_about(MpesaMessage.request_id, named, channel, body, remote_address)
+
+
+def _store_about(
+    column: InstrumentedAttribute[int | None],
+    named: Select[tuple[int]],
+    channel: MessageChannel,
+    body: bytes,
+    remote_address: str | None,
+) -> int:
+    """Store a message about what `named` finds; returns the message's id. Raises NotFound when it finds nothing.
+
+    In one statement: Safaricom waits, and while others settle each way to the database and back is a turn to wait for.
+    """
+    sent = {MpesaMessage.channel: channel, MpesaMessage.body: body, MpesaMessage.remote_address: remote_address}
+    found = named.add_columns(*(literal(value, one.type) for one, value in sent.items()))
     with own_connection() as session:
-        request_id = session.scalar(select(MpesaRequest.id).where(MpesaRequest.result_token_hash == hash_secret(token)))
-        if request_id is None:
-            raise _stranger()
-        is_result = not is_timeout and _is_safaricom(remote_address)
-        channel = MessageChannel.RESULT if is_result else MessageChannel.TIMEOUT
-        message = MpesaMessage(request_id=request_id, channel=channel, body=body, remote_address=remote_address)
-        return _add(session, message)
+        message_id = session.scalar(insert(MpesaMessage).from_select([column, *sent], found).returning(MpesaMessage.id))
+    if message_id is None:
+        raise _stranger()
+    return message_id
 
 
 def receive_confirmation(*, body: bytes, remote_address: str | None) -> int:

@@ -6,20 +6,29 @@ import logging
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from functools import cache
 from typing import Any, ParamSpec, TypeVar
 
 from flask import current_app
 
 log = logging.getLogger("ticksy.background")
 
-_THREADS = 2
 _Given = ParamSpec("_Given")
 _Result = TypeVar("_Result")
-_pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="after-answer")
+
+
+@cache
+def _thread_of(function: Callable[..., Any]) -> ThreadPoolExecutor:
+    """One for each kind of work. What waits for the network holds up nothing else, and what computes takes turns from
+    those that answer only once: two threads of it get no more done, since only one at a time may compute."""
+    return ThreadPoolExecutor(1, thread_name_prefix=f"after-answer-{function.__name__}")
 
 
 def run(function: Callable[..., Any], *args: Any) -> None:
-    """Call the function soon, in a thread with an app context of its own. What it raises is logged and lost."""
+    """Call the function soon, in a thread with an app context of its own, after earlier calls of the same function.
+
+    What it raises is logged and lost.
+    """
     app = current_app._get_current_object()  # type: ignore[attr-defined]
 
     def work() -> None:
@@ -29,7 +38,7 @@ def run(function: Callable[..., Any], *args: Any) -> None:
             except Exception:
                 log.exception("%s failed after the answer", function.__name__)
 
-    _pool.submit(work)
+    _thread_of(function).submit(work)
 
 
 def bound(function: Callable[_Given, _Result]) -> Callable[_Given, _Result]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -122,6 +122,7 @@ class _Director:
     def __init__(self, stage: Stage, crowd: Crowd, plan: Plan, say: Callable[[str], None]) -> None:
         self._stage, self._crowd, self._plan, self._say = stage, crowd, plan, say
         self._dice = Random(plan.seed)
+        self._victims: list[str] = []
         self._began = time.monotonic()
 
     # ── The crowd and the kills ──────────────────────────────────────────────────────────────────────────
@@ -155,7 +156,7 @@ class _Director:
             # As many purchases as kills, so that neither runs out before the other.
             is_time = now >= next_kill and len(self._crowd.placed) * self._plan.kills >= kills * self._plan.purchases
             if kills < self._plan.kills and is_time:
-                victim = self._dice.choice([one for one in VICTIMS if one not in down])
+                victim = self._draw_victim(down)
                 self._stage.kill(victim, self._dice)
                 down[victim] = now + self._dice.choice([0, 0.5, 2, 4])
                 kills, next_kill = kills + 1, self._pause()
@@ -172,6 +173,14 @@ class _Director:
                     buyer.result()  # raises what ended it
             time.sleep(0.1)
         self._stage.wait_until_ready()
+
+    def _draw_victim(self, down: Collection[str]) -> str:
+        """One that is up; each has its turn, in whatever order, before any has another."""
+        if not set(self._victims) - set(down):
+            self._victims = self._dice.sample(VICTIMS, len(VICTIMS))
+        victim = next(one for one in self._victims if one not in down)
+        self._victims.remove(victim)
+        return victim
 
     def _pause(self) -> float:
         return time.monotonic() + self._dice.uniform(1, 6)
