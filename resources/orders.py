@@ -97,7 +97,7 @@ class OrderPayment(Resource):
 
 
 class NamedOrderPayment(Resource):
-    @endpoint(access=LOGGED_IN, body=NewPayment, returns=CheckoutOut, idempotent=True)
+    @endpoint(access=LOGGED_IN, body=NewPayment, returns=CheckoutOut, idempotent=True, errors=(NotFound, *_NO_PROMPT))
     def post(self, actor: User, body: NewPayment, taken: Taken | None) -> CheckoutOut:
         """Send another prompt for an order that is still open and that the body names."""
         order_id = orders.find_own_order(actor=actor, name=body.order_id)

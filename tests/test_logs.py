@@ -125,7 +125,7 @@ def test_the_file_has_every_line_that_matches_and_says_the_same(client: FlaskCli
     lines = read(client, make, admin, action="tried", per_page=1_000)
     answer = client.get("/admin/logs?format=csv&action=tried&per_page=10", headers=make.headers(admin))
     assert answer.mimetype == "text/csv"
-    assert answer.headers["Content-Disposition"].startswith("attachment; filename=audit-log.csv")
+    assert answer.headers["Content-Disposition"].startswith('attachment; filename="audit-log.csv"')
     assert answer.headers["Cache-Control"] == "no-store"
     rows = list(csv.DictReader(io.StringIO(answer.data.decode("utf-8-sig"), newline="")))
     assert len(rows) == len(lines) == 120

@@ -329,6 +329,7 @@ def open_and_over(client: FlaskClient, make: Maker) -> dict[str, Any]:
         "payment_id": unpaid.payments[0].id,
         "user_id": admin.id,
         "name": url.rsplit("/", 1)[1].removesuffix(".webp"),
+        "asset": "start.js",
         "address": client.get("/profile/me/calendar", headers=headers).json["url"].rsplit("/", 1)[1][: -len(".ics")],
         "token": re.sub(
             r".*/|\?.*", "", client.post(f"/events/{event.id}/attendees/export-link", headers=headers).json["url"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Callable
 from datetime import datetime, timezone
 
 import pytest
@@ -23,8 +23,18 @@ def table(response: Response) -> list[list[str]]:
     return list(csv.reader(io.StringIO(data.decode("utf-8-sig"), newline="")))
 
 
-def cell(value: object) -> str:
-    return table(csv_response("x", ["a"], [[value]]))[1][0]
+Cell = Callable[[object], str]
+
+
+@pytest.fixture
+def cell(app: Flask) -> Cell:
+    """What a reader finds in a file with this one cell."""
+
+    def read(value: object) -> str:
+        with app.app_context():
+            return table(csv_response("x", ["a"], [[value]]))[1][0]
+
+    return read
 
 
 @pytest.mark.parametrize(
@@ -41,65 +51,24 @@ def cell(value: object) -> str:
         (False, "no"),
         (Role.ORGANIZER, "organizer"),
         (datetime(2026, 11, 23, 21, 30, tzinfo=timezone.utc), "2026-11-24 00:30:00"),
-        ("1984", "1984"),
+        ("1984", "'1984"),
         ("ABCD-0123-4567", "ABCD-0123-4567"),
         (254712345678, "254712345678"),
     ],
 )
-def test_a_cell_is_read_again_as_it_was(value: object, read: str) -> None:
+def test_a_cell_is_read_again_as_it_was(cell: Cell, value: object, read: str) -> None:
     assert cell(value) == read
 
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n", "\uff1d"])
-def test_a_text_is_no_formula(start: str) -> None:
+def test_a_text_is_no_formula(cell: Cell, start: str) -> None:
     text = start + 'HYPERLINK("http://evil")'
     assert cell(text) == "'" + text
-    assert table(csv_response("x", [text], []))[0] == ["'" + text]
 
 
 @pytest.mark.parametrize("number", ["254712345678", "0712345678", "00"])
-def test_a_number_in_a_text_stays_a_text(number: str) -> None:
+def test_a_number_in_a_text_stays_a_text(cell: Cell, number: str) -> None:
     assert cell(number) == "'" + number
-
-
-def test_the_file_has_a_name_in_ascii_and_its_own_and_is_not_kept() -> None:
-    response = csv_response('Café "Ngũgĩ"/\r\n2026.csv', ["a"], [])
-    told = response.headers["Content-Disposition"]
-    assert told == (
-        "attachment; filename=\"Cafe -Ngugi-2026.csv\"; filename*=UTF-8''Caf%C3%A9%20-Ng%C5%A9g%C4%A9-2026.csv"
-    )
-    assert response.headers["Cache-Control"] == "no-store"
-    assert response.headers["Content-Type"] == "text/csv; charset=utf-8"
-
-
-@pytest.mark.parametrize("name", ["", "...", "//", "ウガリ"])
-def test_a_file_always_has_a_name(name: str) -> None:
-    assert "filename=table.csv" in csv_response(name, ["a"], []).headers["Content-Disposition"]
-
-
-def test_rows_are_asked_for_as_they_are_sent_and_closed_when_the_reader_goes_away() -> None:
-    asked: list[int] = []
-    closed: list[bool] = []
-
-    def rows() -> Iterator[list[object]]:
-        try:
-            for number in range(1_000_000):
-                asked.append(number)
-                yield [number, "x" * 1_000]
-        finally:
-            closed.append(True)
-
-    response = csv_response("x", ["a", "b"], rows())
-    chunks = iter(response.response)
-    next(chunks)
-    assert asked == []
-    next(chunks)
-    assert 0 < len(asked) < 100
-    response.close()
-    assert closed == [True]
-
-
-# ── From the database ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def connections_in_use(app: Flask) -> int:
@@ -123,7 +92,7 @@ def test_a_reader_who_goes_away_gives_the_connection_back(app: Flask, make: Make
     for _ in range(3):
         make.attendee()
     with app.app_context():
-        response = csv_response("x", ["id"], ([user.id, "x" * 40_000] for (user,) in stream(select(User), at_once=1)))
+        response = csv_response("x", ["id"], ([user.id, "x" * 70_000] for (user,) in stream(select(User), at_once=1)))
     chunks = iter(response.response)
     next(chunks)
     next(chunks)
