@@ -33,6 +33,9 @@ from tests.waiting import wait_until
 from utils import clock, postgres
 from utils.database import db
 
+#: A reader has to see a sale within a second, whatever the rest of the suite is doing.
+pytestmark = pytest.mark.alone
+
 SOON = 1.0
 
 
