@@ -30,7 +30,7 @@ from utils import postgres
 from utils.database import Base, db, normalise_url
 
 #: Durability is not what tests are about; those that are start a server of their own.
-FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "400"}
 TEMPLATE = "ticksy_template"
 
 
