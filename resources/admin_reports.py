@@ -8,6 +8,7 @@ from models import User
 from resources.base import ADMINS, Resource, endpoint
 from schemas import reporting as shapes
 from services import reporting, reports
+from services.revenue import Period
 from utils.tables import csv_response
 
 
@@ -57,7 +58,7 @@ class Report(Resource):
     @endpoint(access=ADMINS, query=shapes.ReportQuery, returns=shapes.ReportOut)
     def get(self, _actor: User, query: shapes.ReportQuery) -> reports.Report | Response:
         """What each event sold, gave back and kept in a period; `format=csv` gives it as a file, totals last."""
-        period, title = reports.Period(query.start_date, query.end_date), query.event_name
+        period, title = Period(query.start_date, query.end_date), query.event_name
         if query.format == "csv":
             lines = reports.stream_report(period, title=title)
             return csv_response("report", shapes.ReportLine.columns(), (shapes.ReportLine.cells(one) for one in lines))

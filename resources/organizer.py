@@ -6,26 +6,26 @@ from models import User
 from resources.base import ORGANIZERS, Resource, endpoint
 from schemas.attendees import Attendees, AttendeeSearch, CheckInOut
 from schemas.common import Nothing
-from schemas.sales_figures import EventStatsOut, OverviewOut, Period, StatsQuery
+from schemas.sales_figures import EventStatsOut, OverviewOut, PeriodQuery, StatsQuery
 from services import attendees, check_in, sales_figures
 from services.check_in import Outcome
-from services.sales_figures import Span
+from services.revenue import Period
 from utils.pagination import Page
 
 
 class Overview(Resource):
-    @endpoint(access=ORGANIZERS, query=Period, returns=OverviewOut)
-    def get(self, actor: User, query: Period) -> sales_figures.Overview:
+    @endpoint(access=ORGANIZERS, query=PeriodQuery, returns=OverviewOut)
+    def get(self, actor: User, query: PeriodQuery) -> sales_figures.Overview:
         """Revenue, tickets, check-ins and orders of one's own events, in all or of some days."""
-        return sales_figures.get_overview(actor=actor, span=Span(*query.days))
+        return sales_figures.get_overview(actor=actor, period=Period(*query.days))
 
 
 class Statistics(Resource):
     @endpoint(access=ORGANIZERS, query=StatsQuery, returns=list[EventStatsOut])
     def get(self, actor: User, query: StatsQuery) -> Page:
         """How each of one's own events and their ticket types sells, and sales per day."""
-        span = Span(*query.days)
-        return sales_figures.list_stats(actor=actor, span=span, number=query.page, size=query.per_page)
+        period = Period(*query.days)
+        return sales_figures.list_stats(actor=actor, period=period, number=query.page, size=query.per_page)
 
 
 class AttendeeList(Resource):

@@ -12,7 +12,7 @@ from schemas.common import EMPTY_IS_NONE, Answer, Day, Page, Request, When, Word
 from utils import clock
 
 
-class Period(Request):
+class PeriodQuery(Request):
     """Days of Nairobi, both included, or a period that ends today. Without any of them, all there is."""
 
     from_: Annotated[Day | None, EMPTY_IS_NONE] = Field(None, alias="from")
@@ -20,7 +20,7 @@ class Period(Request):
     period: Annotated[Literal["7d", "30d", "12m", "all"] | None, EMPTY_IS_NONE] = None
 
     @model_validator(mode="after")
-    def _makes_sense(self) -> Period:
+    def _makes_sense(self) -> PeriodQuery:
         if self.period is not None and (self.from_ or self.to):
             raise PydanticCustomError("sentence", "Please give either a period, or from and to.")
         if self.from_ and self.to and self.from_ > self.to:
@@ -43,7 +43,7 @@ class Period(Request):
         return self.from_, self.to
 
 
-class StatsQuery(Page, Period):
+class StatsQuery(Page, PeriodQuery):
     pass
 
 
@@ -59,8 +59,8 @@ class OverviewOut(Answer):
     model_config = ConfigDict(serialize_by_alias=True)
 
     #: The days it is about; null is without end.
-    first_day: date | None = Field(validation_alias=AliasPath("span", "first"), serialization_alias="from")
-    last_day: date | None = Field(validation_alias=AliasPath("span", "last"), serialization_alias="to")
+    first_day: date | None = Field(validation_alias=AliasPath("period", "first"), serialization_alias="from")
+    last_day: date | None = Field(validation_alias=AliasPath("period", "last"), serialization_alias="to")
     revenue: RevenueOut
     #: Tickets that are still good.
     tickets_sold: int

@@ -1,11 +1,4 @@
-"""What was sold and what it brought. Nothing but settled money is in any figure.
-
-A ticket is issued when its order's money has come, and counts from then on (`Order.paid_at`) until its money starts on
-its way back (`ENDED_AT`). Prices of all tickets that were issued are the gross; of those that ended, the refunds; of
-those that count, the net, which is what revenue means everywhere.
-
-Money that never became tickets is in none of them: it came too late, twice, or for nothing we know, and goes back.
-"""
+"""How sales stand and where they come from, over all events. What counts as sold: `services.revenue`."""
 
 from __future__ import annotations
 
@@ -13,40 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Select, and_, case, cast, func, select, text
+from sqlalchemy import Select, and_, func, select, text
 
-from models import (
-    AuditLog,
-    Event,
-    EventStatus,
-    Order,
-    OrderStatus,
-    Payment,
-    Ticket,
-    TicketStatus,
-    TicketType,
-    User,
-)
+from models import Event, EventStatus, Order, Ticket, TicketType, User
+from services.revenue import COUNTS, GROSS, NET
 from utils import clock
 from utils.database import db
-
-#: SQL, of tickets joined with their orders: whether a ticket counts. One that was used stays used when M-PESA takes
-#: its order's money back by itself, and counts no more.
-COUNTS = and_(
-    Ticket.status.in_([TicketStatus.VALID, TicketStatus.USED]),
-    Order.status.in_([OrderStatus.PAID, OrderStatus.PARTLY_REFUNDED]),
-)
-_taken_back_at = (
-    select(func.max(AuditLog.created_at))
-    .join(Payment, Payment.id == AuditLog.target_id)
-    .where(Payment.order_id == Order.id, AuditLog.target_type == "payment", AuditLog.action == "payment_reversed")
-    .correlate(Order)
-    .scalar_subquery()
-)
-#: SQL, of the same: since when a ticket counts no more; null while it does.
-ENDED_AT = func.coalesce(Ticket.voided_at, case((Order.status == OrderStatus.REFUNDED, _taken_back_at)))
-#: SQL: whole shillings of the tickets at hand.
-REVENUE = cast(func.coalesce(func.sum(Ticket.price_kes), 0), BigInteger)
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
@@ -88,7 +53,7 @@ class Summary:
 def summarise() -> Summary:
     """Of all there is at this moment."""
     is_active = and_(Event.status == EventStatus.APPROVED, Event.ends_at > clock.now())
-    sold = counted(func.count(func.distinct(Ticket.order_id)), func.count(), REVENUE).subquery()
+    sold = counted(func.count(func.distinct(Ticket.order_id)), func.count(), NET).subquery()
     row = db.session.execute(
         select(
             select(func.count()).select_from(User).scalar_subquery(),
@@ -96,7 +61,7 @@ def summarise() -> Summary:
             select(func.count()).select_from(Event).where(is_active).scalar_subquery(),
             select(func.count()).select_from(Event).where(Event.status == EventStatus.PENDING).scalar_subquery(),
             *(select(column).scalar_subquery() for column in sold.c),
-            select(REVENUE).select_from(Ticket).scalar_subquery(),
+            select(GROSS).select_from(Ticket).scalar_subquery(),
         )
     ).one()
     users, events, active, pending, orders, tickets, revenue, gross = map(int, row)
@@ -148,14 +113,14 @@ def read_sales_by_month(year: int | None) -> list[MonthSales]:
 def read_revenue_by_type(limit: int) -> list[TypeRevenue]:
     """Of ticket types of a name, whatever its case and its event; most revenue first."""
     name = func.min(TicketType.name)
-    sold = counted(name, REVENUE, func.count()).group_by(func.lower(TicketType.name))
-    return [TypeRevenue(*row) for row in db.session.execute(sold.order_by(REVENUE.desc(), name).limit(limit))]
+    sold = counted(name, NET, func.count()).group_by(func.lower(TicketType.name))
+    return [TypeRevenue(*row) for row in db.session.execute(sold.order_by(NET.desc(), name).limit(limit))]
 
 
 def read_top_events(limit: int) -> list[EventRevenue]:
     """The events that brought most, most first; none that brought nothing."""
-    sold = counted(Event.id, Event.title, REVENUE, func.count()).group_by(Event.id).having(REVENUE > 0)
-    return [EventRevenue(*row) for row in db.session.execute(sold.order_by(REVENUE.desc(), Event.id).limit(limit))]
+    sold = counted(Event.id, Event.title, NET, func.count()).group_by(Event.id).having(NET > 0)
+    return [EventRevenue(*row) for row in db.session.execute(sold.order_by(NET.desc(), Event.id).limit(limit))]
 
 
 def read_top_categories(limit: int) -> list[CategoryCount]:

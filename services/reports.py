@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
 from typing import Any
 
 from sqlalchemy import (
@@ -15,7 +14,6 @@ from sqlalchemy import (
     Numeric,
     Row,
     Select,
-    SQLColumnExpression,
     and_,
     case,
     cast,
@@ -28,30 +26,8 @@ from sqlalchemy import (
 from sqlalchemy.orm import InstrumentedAttribute
 
 from models import Event, Order, Review, Ticket, TicketStatus
-from services.reporting import COUNTS, ENDED_AT
-from utils import clock
+from services.revenue import COUNTS, ENDED_AT, Period
 from utils.database import db, stream
-
-
-@dataclass(frozen=True)
-class Period:
-    """Days of Nairobi, both of them included; without one it has no bound there."""
-
-    first: date | None = None
-    last: date | None = None
-
-    def has(self, instant: SQLColumnExpression[Any]) -> list[ColumnElement[bool]]:
-        """SQL: what an instant must be to lie within."""
-        bounds: list[ColumnElement[bool]] = [instant.is_not(None)]
-        if self.first is not None:
-            bounds.append(instant >= _midnight(self.first))
-        if self.last is not None:
-            bounds.append(instant < _midnight(self.last) + timedelta(days=1))
-        return bounds
-
-
-def _midnight(day: date) -> datetime:
-    return clock.to_utc(datetime.combine(day, time(), clock.NAIROBI))
 
 
 @dataclass(frozen=True)

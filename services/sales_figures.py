@@ -1,52 +1,24 @@
-"""Figures of an organizer's own events; of all of them for an admin.
-
-A ticket is made in the transaction that settles its order, at the price that was paid: tickets are what counts, so
-money that is on its way, late, or paid twice never does. What is given back counts from when its way back starts.
-"""
+"""Figures of an organizer's own events; of all of them for an admin. What counts as sold: `services.revenue`."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime, time, timedelta
+from datetime import date
 
-from sqlalchemy import ColumnElement, Date, cast, func, or_, select
-from sqlalchemy.orm import InstrumentedAttribute, with_expression
+from sqlalchemy import ColumnElement, Date, cast, func, select
+from sqlalchemy.orm import with_expression
 
-from models import Event, EventStatus, Order, OrderStatus, Ticket, TicketStatus, TicketType, User
+from models import Event, EventStatus, Order, Ticket, TicketStatus, TicketType, User
 from services import stock
+from services.revenue import GROSS, REFUNDED, Period
 from utils import clock
 from utils.database import db
 from utils.pagination import Page, paginate
 
-#: The order's status tells of a used ticket whose money M-PESA took back.
-_IS_BACK = or_(Ticket.status == TicketStatus.VOID, Order.status == OrderStatus.REFUNDED)
-_GROSS = func.coalesce(func.sum(Ticket.price_kes), 0)
-_REFUNDED = func.coalesce(func.sum(Ticket.price_kes).filter(_IS_BACK), 0)
 _LIVE = func.count(Ticket.id).filter(Ticket.status != TicketStatus.VOID)
 _CHECKED_IN = func.count(Ticket.id).filter(Ticket.status == TicketStatus.USED)
-
-
-@dataclass(frozen=True)
-class Span:
-    """Days of Nairobi, both included; None is without end."""
-
-    first: date | None = None
-    last: date | None = None
-
-    def has(self, moment: InstrumentedAttribute[datetime]) -> list[ColumnElement[bool]]:
-        """SQL: whether it is within these days."""
-        conditions = []
-        if self.first is not None:
-            conditions.append(moment >= _midnight(self.first))
-        if self.last is not None:
-            conditions.append(moment < _midnight(self.last) + timedelta(days=1))
-        return conditions
-
-
-def _midnight(day: date) -> datetime:
-    return clock.to_utc(datetime.combine(day, time()))
 
 
 @dataclass(frozen=True)
@@ -69,11 +41,11 @@ class Revenue:
 
 @dataclass(frozen=True)
 class Overview:
-    """Of the tickets sold in `span`: what they brought, what of it went back since, how many are still good, and how
-    many of these are in. `orders` are those they came from; `upcoming_events` have nothing to do with the span.
+    """Of the tickets sold in `period`: what they brought, what of it went back since, how many are still good, and how
+    many of these are in. `orders` are those they came from; `upcoming_events` have nothing to do with the period.
     """
 
-    span: Span
+    period: Period
     revenue: Revenue
     tickets_sold: int
     checked_in: int
@@ -81,21 +53,21 @@ class Overview:
     upcoming_events: int
 
 
-def get_overview(*, actor: User, span: Span) -> Overview:
+def get_overview(*, actor: User, period: Period) -> Overview:
     """Of one's own events."""
     row = db.session.execute(
-        select(_GROSS, _REFUNDED, _LIVE, _CHECKED_IN, func.count(Order.id.distinct()))
+        select(GROSS, REFUNDED, _LIVE, _CHECKED_IN, func.count(Order.id.distinct()))
         .select_from(Ticket)
         .join(Ticket.order)
         .join(Order.event)
-        .where(*_is_own(actor), *span.has(Ticket.issued_at))
+        .where(*_is_own(actor), *period.has(Order.paid_at))
     ).one()
     gross, refunded, sold, checked_in, orders = (int(value) for value in row)
     upcoming = select(func.count(Event.id)).where(
         *_is_own(actor), Event.status == EventStatus.APPROVED, Event.starts_at > clock.now()
     )
     return Overview(
-        span, Revenue(gross, refunded), sold, checked_in, orders, upcoming_events=db.session.scalar(upcoming) or 0
+        period, Revenue(gross, refunded), sold, checked_in, orders, upcoming_events=db.session.scalar(upcoming) or 0
     )
 
 
@@ -163,12 +135,12 @@ class EventStats(_Places):
     days: Sequence[DayStats] = field(default_factory=list)
 
 
-def list_stats(*, actor: User, span: Span, number: int, size: int) -> Page:
-    """EventStats of one's own events, latest start first. Sales per day are those of `span`; all else is as of now."""
+def list_stats(*, actor: User, period: Period, number: int, size: int) -> Page:
+    """EventStats of one's own events, latest start first. Sales per day are of `period`; all else is as of now."""
     own = select(Event).where(*_is_own(actor)).order_by(Event.starts_at.desc(), Event.id.desc())
     page = paginate(own, number=number, size=size)
     ids = [event.id for event in page.rows]
-    types, days = _types_of(ids), _days_of(ids, span)
+    types, days = _types_of(ids), _days_of(ids, period)
     return replace(page, rows=[_add_up(event, types[event.id], days[event.id]) for event in page.rows])
 
 
@@ -177,7 +149,7 @@ def _types_of(event_ids: Sequence[int]) -> Mapping[int, list[TypeStats]]:
     tickets = {
         type_id: (int(live), int(checked_in), Revenue(int(gross), int(refunded)))
         for type_id, live, checked_in, gross, refunded in db.session.execute(
-            select(Ticket.ticket_type_id, _LIVE, _CHECKED_IN, _GROSS, _REFUNDED)
+            select(Ticket.ticket_type_id, _LIVE, _CHECKED_IN, GROSS, REFUNDED)
             .join(Ticket.order)
             .where(Order.event_id.in_(event_ids))
             .group_by(Ticket.ticket_type_id)
@@ -198,15 +170,15 @@ def _types_of(event_ids: Sequence[int]) -> Mapping[int, list[TypeStats]]:
     return found
 
 
-def _days_of(event_ids: Sequence[int], span: Span) -> Mapping[int, list[DayStats]]:
+def _days_of(event_ids: Sequence[int], period: Period) -> Mapping[int, list[DayStats]]:
     """By event id, earliest first; days without sales are left out."""
-    day = cast(func.timezone(clock.NAIROBI.key, Ticket.issued_at), Date)
+    day = cast(func.timezone(clock.NAIROBI.key, Order.paid_at), Date)
     found: defaultdict[int, list[DayStats]] = defaultdict(list)
     for event_id, sold_on, count, gross in db.session.execute(
-        select(Order.event_id, day, func.count(Ticket.id), _GROSS)
+        select(Order.event_id, day, func.count(Ticket.id), GROSS)
         .select_from(Ticket)
         .join(Ticket.order)
-        .where(Order.event_id.in_(event_ids), *span.has(Ticket.issued_at))
+        .where(Order.event_id.in_(event_ids), *period.has(Order.paid_at))
         .group_by(Order.event_id, day)
         .order_by(day)
     ).tuples():

@@ -9,7 +9,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from models import MessageChannel, User
-from schemas.sales_figures import Period
+from schemas.sales_figures import PeriodQuery
 from services import ledger
 from tests.support import Maker, failure, new_receipt, success
 from utils import clock
@@ -145,7 +145,7 @@ def test_days_are_those_of_nairobi(client: FlaskClient, make: Maker, organizer: 
 def test_a_period_ends_today(period: Any, today: str, first: str | None) -> None:
     late = datetime.fromisoformat(today).replace(hour=23, minute=59, tzinfo=clock.NAIROBI)
     with clock.set_to(late):
-        days = Period(period=period).days
+        days = PeriodQuery(period=period).days
     assert tuple(day and day.isoformat() for day in days) == (first, today if first else None)
 
 
