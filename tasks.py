@@ -16,8 +16,8 @@ from services import (
     idempotency,
     paybill,
     payouts,
-    prompts,
     pulls,
+    pushes,
     queries,
     reconciliation,
     refunds,
@@ -54,9 +54,9 @@ def expire_orders() -> int:
 
 TASKS = (
     Task("settle waiting messages", settlement.settle_waiting_messages),
-    Task("send queued prompts", prompts.send_queued_prompt, threads=24),
+    Task("send queued prompts", pushes.send_queued_prompt, threads=24),
     Task("ask about silent payments", queries.query_due_payments),
-    Task("mark lost prompts", prompts.mark_lost_prompts, pauses=10),
+    Task("mark lost prompts", pushes.mark_lost_prompts, pauses=10),
     Task("note unheard prompts", queries.note_unheard_prompts, pauses=600),
     Task("expire orders", expire_orders, pauses=10),
     Task("look after refunds", payouts.look_after_refunds, threads=4),

@@ -130,6 +130,11 @@ class Payment(Model):
         self.status = status
 
     @property
+    def is_queued(self) -> bool:
+        """Whether its prompt waits for its turn: nothing has been sent then."""
+        return self.status is PaymentStatus.QUEUED
+
+    @property
     def is_under_review(self) -> bool:
         """Whether its money waits for a person's decision: none of it does that goes back, or went."""
         return self.status is PaymentStatus.QUARANTINED and self.refunded_kes < self.amount_kes

@@ -13,7 +13,6 @@ from services.booking import Checkout, Line, NotOnSale, OverLimit
 from services.idempotency import InProgress, KeyReused, Taken
 from services.prompts import (
     BuyerBusy,
-    MpesaUnavailable,
     NoPromptsLeft,
     PaymentUnderReview,
     PhoneBusy,
@@ -21,6 +20,7 @@ from services.prompts import (
     PromptPending,
     PushQueueFull,
 )
+from services.pushes import MpesaUnavailable
 from services.refunds import AlreadyUsed
 from services.stock import SoldOut
 from utils.errors import NotFound

@@ -23,7 +23,7 @@ from models import (
     TicketType,
     User,
 )
-from services import admission, audit, idempotency, orders, prompts, stock
+from services import admission, audit, idempotency, orders, prompts, pushes, stock
 from services.idempotency import Taken
 from services.prompts import Prompt
 from services.settlement import lock_order
@@ -87,13 +87,13 @@ def check_out(*, actor: User, phone: str, lines: Sequence[Line], taken: Taken | 
     """Place an order and put its prompt on `phone` (stored form).
 
     When many pay at once the prompt waits in a queue. Raises what `place_order` raises, nothing being held then; and
-    prompts.MpesaUnavailable, after which the order stands and can be paid with `pay_order`.
+    pushes.MpesaUnavailable, after which the order stands and can be paid with `pay_order`.
     """
     if taken is not None and taken.done_order_id is not None:
         return Checkout(orders.get_order(actor=actor, order_id=taken.done_order_id), is_new=False)
     placed = place_order(actor=actor, phone=phone, lines=lines, taken=taken)
     if placed.prompt is not None:
-        prompts.send_prompt(placed.prompt)
+        pushes.send_prompt(placed.prompt)
     return Checkout(orders.get_order(actor=actor, order_id=placed.order_id), placed.is_new)
 
 
@@ -302,7 +302,7 @@ def pay_order(*, actor: User, order_id: int, phone: str | None = None, taken: Ta
 
     `phone` (stored form) is the number as the buyer remembers it: a prompt never goes to another than the order's.
     Raises NotFound, Conflict, AnotherPhone, and what `idempotency.note_order`, `prompts.open_prompt` and
-    `prompts.send_prompt` raise.
+    `pushes.send_prompt` raise.
     """
     if taken is not None and taken.done_order_id is not None:
         return Checkout(orders.get_order(actor=actor, order_id=taken.done_order_id), is_new=False)
@@ -316,7 +316,7 @@ def pay_order(*, actor: User, order_id: int, phone: str | None = None, taken: Ta
             raise AnotherPhone
         idempotency.note_order(taken, order.id)
         prompt = _prompt_again(order, actor)
-    prompts.send_prompt(prompt)
+    pushes.send_prompt(prompt)
     return Checkout(orders.get_order(actor=actor, order_id=order_id), is_new=False)
 
 

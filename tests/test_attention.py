@@ -10,7 +10,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from models import OrderStatus
-from services import prompts
+from services import pushes
 from tests.support import Maker, failure, success
 from utils import clock
 
@@ -75,7 +75,7 @@ def test_a_success_that_cannot_be_asked_about_is_listed_until_it_is_settled(make
 def test_a_payment_nobody_heard_of_for_a_day_is_listed(app: Flask, make: Maker, listed: Listed) -> None:
     order, _ = make.order()
     with app.app_context(), clock.set_to(clock.ahead(minutes=5)):
-        assert prompts.mark_lost_prompts() == 1
+        assert pushes.mark_lost_prompts() == 1
     assert listed(needs_attention="true") == []
     with clock.set_to(clock.ahead(hours=25)):
         # The admin's session has ended by then as well.

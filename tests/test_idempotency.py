@@ -24,7 +24,7 @@ from werkzeug.test import TestResponse
 import tasks
 from config import Settings
 from models import IdempotencyKey, Order, OrderStatus, Payment, TicketType, User
-from services import booking, idempotency, prompts
+from services import booking, idempotency, pushes
 from services.idempotency import Answer, Taken
 from services.prompts import Prompt
 from tests import live
@@ -432,7 +432,7 @@ def test_what_fails_after_the_work_is_repeated_with_the_order_as_it_stands(
         db.session.execute(text("SELECT 1 / 0"))
 
     with monkeypatch.context() as patch:
-        patch.setattr(prompts, "send_prompt", fail)
+        patch.setattr(pushes, "send_prompt", fail)
         assert told(buyer.order()) == (500, "internal_error")
         again = buyer.order()
     [order] = make.rows(Order)

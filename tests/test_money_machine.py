@@ -38,7 +38,7 @@ from models import (
     TicketType,
     User,
 )
-from services import booking, claims, events, ledger, paybill, payouts, prompts, pulls, refunds, settlement, stock
+from services import booking, claims, events, ledger, paybill, payouts, pulls, pushes, refunds, settlement, stock
 from tests.conftest import empty_tables
 from tests.support import Maker, changed_settings, failure, success
 from utils import clock
@@ -162,7 +162,7 @@ class Shop(RuleBasedStateMachine):
     @rule()
     def mark_lost_prompts(self) -> None:
         with clock.set_to(clock.ahead(minutes=10)):
-            prompts.mark_lost_prompts()
+            pushes.mark_lost_prompts()
 
     @rule()
     def tidy_up(self) -> None:

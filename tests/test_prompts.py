@@ -15,7 +15,7 @@ from sqlalchemy import text
 from werkzeug.test import TestResponse
 
 from models import MessageChannel, Order, OrderStatus, Payment, PaymentStatus, TicketType, User
-from services import booking, prompts, queries, refunds
+from services import booking, pushes, queries, refunds
 from services.prompts import Prompt
 from tests.scripted_daraja import PUSH, QUERY, RESET, Reply, ScriptedDaraja, scripted_daraja
 from tests.support import Maker, cart, changed_settings, failure, free_port, success, together
@@ -210,7 +210,7 @@ def test_an_order_that_ended_before_its_push_is_not_pushed(
         if end == "cancelled":
             booking.cancel_order(actor=buyer, order_id=prompt.order_id)
         with clock.set_to(clock.ahead(minutes=0 if end == "cancelled" else 11)):
-            prompts.send_prompt(prompt)
+            pushes.send_prompt(prompt)
     assert daraja.count(PUSH) == 0
     [payment] = make.payments(prompt.order_id)
     assert (payment.status, payment.result_code, payment.pushed_at) == (PaymentStatus.REFUSED, "not_sent", None)
@@ -221,8 +221,8 @@ def test_a_push_that_was_thought_lost_before_it_was_made_is_not_made(
 ) -> None:
     _, prompt = place(app, make)
     with app.app_context(), clock.set_to(clock.ahead(minutes=3)):
-        assert prompts.mark_lost_prompts() == 1
-        prompts.send_prompt(prompt)
+        assert pushes.mark_lost_prompts() == 1
+        pushes.send_prompt(prompt)
     assert (daraja.count(PUSH), make.payments(prompt.order_id)[0].status) == (0, PaymentStatus.UNKNOWN)
 
 
@@ -490,7 +490,7 @@ def test_a_till_takes_no_account_number_and_so_is_offered_to_nobody(
     with changed_settings(app, MPESA_TRANSACTION_TYPE="CustomerBuyGoodsOnline", MPESA_PARTY_B="600100"):
         refused = order(make.on_sale(), buyer=buyer)
         shown = client.get("/orders/1", headers=make.headers(buyer)).json
-    assert (refused.status_code, refused.json["message"]) == (503, prompts.MpesaUnavailable.message)
+    assert (refused.status_code, refused.json["message"]) == (503, pushes.MpesaUnavailable.message)
     assert (shown["status"], shown["paybill"]) == ("pending", None)
 
 

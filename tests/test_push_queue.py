@@ -25,7 +25,7 @@ from werkzeug.test import TestResponse
 import config
 import tasks
 from models import OrderStatus, PaymentStatus, TicketType, User
-from services import booking, prompts
+from services import booking, pushes
 from tests import live
 from tests.scripted_daraja import PUSH, QUERY, RESET, Reply, ScriptedDaraja, Seen, scripted_daraja
 from tests.support import Maker, cart, changed_settings, success
@@ -295,7 +295,7 @@ def test_a_process_that_was_slow_leaves_its_prompt_to_the_worker_that_took_it(
     assert prompt is not None
     assert send_later(app, 31) == 1
     with app.app_context():
-        prompts.send_prompt(prompt)
+        pushes.send_prompt(prompt)
     assert daraja.count(PUSH) == 1
 
 
@@ -323,7 +323,7 @@ def test_a_push_that_was_lost_after_a_long_wait_is_unknown_only_then(
         )
     for seconds, lost in ((100, 0), (125, 0), (190, 1)):
         with app.app_context(), clock.set_to(clock.ahead(seconds=seconds)):
-            assert prompts.mark_lost_prompts() == lost
+            assert pushes.mark_lost_prompts() == lost
     assert make.payments(queued[1])[0].status is PaymentStatus.UNKNOWN
 
 
@@ -496,7 +496,7 @@ def test_what_a_killed_worker_had_taken_becomes_unknown_and_is_never_pushed_agai
     assert statuses(app)["prompted"] + stuck == 40
     assert_paced(times)
     with app.app_context(), clock.set_to(clock.ahead(minutes=5)):
-        assert prompts.mark_lost_prompts() == stuck
+        assert pushes.mark_lost_prompts() == stuck
         assert send(app) == 0
     assert statuses(app)["unknown"] == stuck
     sent = pushes_per_order(daraja)

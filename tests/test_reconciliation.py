@@ -111,7 +111,7 @@ def test_a_prompt_whose_push_and_callback_were_lost_is_paid_by_the_list(
     with app.app_context():
         placed = booking.place_order(actor=buyer, phone=buyer.phone, lines=[Line(ticket_type.id, 2)])
         assert placed.prompt is not None
-        booking.prompts.send_prompt(placed.prompt)
+        booking.pushes.send_prompt(placed.prompt)
     order = make.read_order(placed.order_id)
     [payment] = order.payments
     assert (payment.status, payment.checkout_request_id) == (PaymentStatus.UNKNOWN, None)
