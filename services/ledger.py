@@ -166,9 +166,21 @@ def release_doubles(order: Order) -> None:
     if paid is None or paid.receipt is None:
         return
     for payment in order.payments:
-        is_waiting = payment.status is PaymentStatus.QUARANTINED and payment.note == AWAITS_RECEIPTS
-        if is_waiting and payment.receipt is not None:
+        if awaits_receipts(payment) and payment.receipt is not None:
             receive_surplus(payment, channel=payment.paid_through or MessageChannel.STK_QUERY)
+
+
+def awaits_receipts(payment: Payment) -> bool:
+    """Whether it seems to be a second payment of its order, and nothing else is wrong with it."""
+    return payment.status is PaymentStatus.QUARANTINED and payment.note == AWAITS_RECEIPTS
+
+
+def count_once(payment: Payment, receipt: str) -> None:
+    """What M-PESA said of this prompt is the money of another payment of its order, which has the receipt: end it."""
+    payment.move_to(PaymentStatus.FAILED)
+    payment.note, payment.next_query_at = None, None
+    payment.result_text = "This money has been counted under its receipt."
+    audit.record(None, "payment_counted_once", payment, receipt=receipt)
 
 
 def _count_as_paid(payment: Payment, channel: MessageChannel) -> None:

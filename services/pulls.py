@@ -28,7 +28,6 @@ from models import (
 from services import alerts, audit, inbox, ledger, questions, settlement
 from services.judge import AWAITS_RECEIPTS
 from services.paybill import PULL_LEASE_SECONDS
-from services.settlement import COUNTED_TEXT
 from utils import clock
 from utils.database import db, transaction
 from utils.mpesa import Answer, daraja
@@ -347,10 +346,7 @@ def _close_counted(order_id: int, payment_id: int, pulled_until: datetime) -> bo
         is_still = session.scalar(select(Payment.id).where(Payment.id == payment_id, _seems_second(pulled_until)))
         if is_still is None or order.receipt is None:
             return False
-        payment = order.payment(payment_id)
-        payment.move_to(PaymentStatus.FAILED)
-        payment.note, payment.result_text = None, COUNTED_TEXT
-        audit.record(None, "payment_counted_once", payment, receipt=order.receipt)
+        ledger.count_once(order.payment(payment_id), order.receipt)
     return True
 
 

@@ -47,7 +47,7 @@ __all__ = ["lock_order", "receive_callback", "receive_hint", "store"]
 
 log = logging.getLogger(__name__)
 
-COUNTED_TEXT = "This money has been counted under its receipt."
+_COUNTED = "counted under its receipt"
 _MESSAGES_AT_ONCE = 200
 #: A message that could not be settled is tried again after so many seconds, the last pause repeated; from then on
 #: admins are told, since it may be money.
@@ -203,6 +203,10 @@ def _settle(order: Order, payment: Payment, message: MpesaMessage, receipt: str 
 
 def _add_receipt(order: Order, payment: Payment, message: MpesaMessage, receipt: str) -> Verdict:
     if not ledger.claim_receipt(payment, receipt):
+        if ledger.awaits_receipts(payment) and _is_of_order(receipt, order):
+            # It seemed to be a second payment, and is the first one.
+            ledger.count_once(payment, receipt)
+            return Ignore(_COUNTED)
         reason = f"the receipt {receipt} belongs to another payment"
         _suspect(payment, message, reason)
         return Suspect(reason)
@@ -228,18 +232,21 @@ def _settle_surplus(order: Order, payment: Payment, message: MpesaMessage, recei
 
 def _yield_receipt(order: Order, payment: Payment, receipt: str) -> Verdict:
     """Another payment has the receipt: of this order, then it is the same money; or of another, which is odd."""
-    if any(one.receipt == receipt for one in order.payments):
+    if _is_of_order(receipt, order):
         if payment.status in OPEN_PAYMENTS:
-            payment.move_to(PaymentStatus.FAILED)
-            payment.result_text = COUNTED_TEXT
+            ledger.count_once(payment, receipt)
         payment.next_query_at = None
-        return Ignore("counted under its receipt")
+        return Ignore(_COUNTED)
     reason = f"the receipt {receipt} belongs to another payment"
     if payment.status is PaymentStatus.PAID:
         payment.note = f"A message was not believed: {reason}."
         return Suspect(reason)
     ledger.quarantine(payment, reason)
     return Quarantine(reason)
+
+
+def _is_of_order(receipt: str, order: Order) -> bool:
+    return any(one.receipt == receipt for one in order.payments)
 
 
 def _quarantine(payment: Payment, message: MpesaMessage, report: Report, reason: str) -> None:

@@ -180,6 +180,37 @@ def test_a_second_payment_that_the_list_does_not_show_was_none(app: Flask, make:
     assert "payment_counted_once" in [line.action for line in make.rows(AuditLog)]
 
 
+def test_a_second_payment_whose_callback_names_the_first_ones_receipt_was_none(app: Flask, make: Maker) -> None:
+    with clock.set_to(clock.ago(minutes=3)):
+        order, token = make.order()
+    make.deliver(token, failure(1037, checkout="ws_CO_1"))  # M-PESA took it back a moment later: the buyer had paid
+    list_money(make, order, "UKN00000AB")
+    [prompt, _paybill] = make.payments(order.id)
+    make.settle_query(prompt.id, b'{"ResultCode": "0"}')
+    assert make.payments(order.id)[0].note == AWAITS_RECEIPTS
+    make.deliver(token, success(order.total_kes, "UKN00000AB", checkout="ws_CO_1"))
+    [prompt, paybill] = make.payments(order.id)
+    assert (prompt.status, prompt.note, prompt.receipt) == (PaymentStatus.FAILED, None, None)
+    assert (paybill.status, paybill.receipt) == (PaymentStatus.PAID, "UKN00000AB")
+    assert (make.status(order.id), len(make.tickets()), make.rows(Refund)) == (OrderStatus.PAID, 1, [])
+    assert "payment_counted_once" in [line.action for line in make.rows(AuditLog)]
+    assert alerts_of(make, "message_suspected") == []
+
+
+def test_a_second_payment_whose_callback_names_another_orders_receipt_stays_for_a_person(make: Maker) -> None:
+    order, token = make.order()
+    make.deliver(token, failure(1037, checkout="ws_CO_1"))
+    list_money(make, order, "UKN00000AB")
+    make.settle_query(make.payments(order.id)[0].id, b'{"ResultCode": "0"}')
+    other = make.paid_order()
+    make.deliver(token, success(order.total_kes, other.receipt, checkout="ws_CO_1"))
+    [seeming, _paybill] = make.payments(order.id)
+    assert (seeming.status, seeming.receipt) == (PaymentStatus.QUARANTINED, None)
+    assert "belongs to another payment" in (seeming.note or "")
+    assert len(alerts_of(make, "message_suspected")) == 1
+    assert make.read_order(other.id).receipt == other.receipt
+
+
 def test_a_second_payment_whose_receipt_turns_up_after_all_goes_back(app: Flask, make: Maker) -> None:
     order, _seeming = _seems_paid_twice(make)
     _read_list_until(make, minutes=61)
