@@ -158,6 +158,16 @@ def reverse() -> Json:
     return {"receipt": receipt}
 
 
+@control.post("/b2c/pay")
+def pay_out() -> Json:
+    """`{"phone", "amount"}`: the shop sends money by hand, in M-PESA's portal, and tells nobody."""
+    given = _given()
+    receipt = world.errands.pay_out_by_hand(_phone(given), int(_number(given, "amount", least=1, most=MOST_KES)))
+    if receipt is None:
+        raise Mistake("The shop has not got so much money.")
+    return {"receipt": receipt}
+
+
 @control.post("/profile")
 def choose_profile() -> Json:
     """`{"name": "calm" | "realistic"}`, from now on until a reset."""

@@ -24,7 +24,10 @@ def main() -> int:
         folder.mkdir(parents=True, exist_ok=True)
         outcome = run(plan, folder, say)
     say(f"\n{outcome.placed} orders in {outcome.seconds:.0f} s; killed: {outcome.kills}")
-    say(f"an operator sent {outcome.sent_back} payments back and retried {outcome.retried} refunds")
+    say(
+        f"an operator sent {outcome.sent_back} payments back, retried {outcome.retried} refunds"
+        f" and sent {outcome.sent_by_hand} by hand"
+    )
     say(str(outcome.findings))
     for name, count in outcome.unsettled.items():
         say(f"  still unsettled: {count} {name}")

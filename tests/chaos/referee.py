@@ -145,6 +145,10 @@ class _Books:
                 "SELECT q.originator_conversation_id AS id, p.receipt, p.order_id FROM mpesa_requests q"
                 " JOIN refunds r ON r.id = q.refund_id JOIN payments p ON p.id = r.payment_id WHERE q.kind = 'b2c'"
             )
+            by_hand = rows(
+                "SELECT r.receipt AS id, p.receipt FROM refunds r JOIN payments p ON p.id = r.payment_id"
+                " WHERE r.method = 'by_hand' AND r.status = 'done'"
+            )
             self.live_tickets = _by_order(
                 rows("SELECT order_id, ticket_type_id, price_kes FROM tickets WHERE status <> 'void'")
             )
@@ -153,12 +157,12 @@ class _Books:
         self.came: dict[str, int] = {one["receipt"]: one["amount"] for one in self._incoming}
         self.back: Counter[str] = Counter()
         self.stray_payouts: list[int] = []
-        paid_out_of = {payout["id"]: payout["receipt"] for payout in payouts}
+        paid_out_of = {payout["id"]: payout["receipt"] for payout in payouts + by_hand}
         for one in transactions:
             if one["kind"] == "reversal":
                 self.back[one["original_receipt"]] += one["amount"]
             elif one["kind"] == "b2c":
-                receipt = paid_out_of.get(one["originator_conversation_id"])
+                receipt = paid_out_of.get(one["originator_conversation_id"] or one["receipt"])
                 if receipt is None:
                     self.stray_payouts.append(one["amount"])
                 else:

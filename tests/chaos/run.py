@@ -57,6 +57,7 @@ class Outcome:
     unsettled: dict[str, int]
     sent_back: int
     retried: int
+    sent_by_hand: int
     seconds: float
 
 
@@ -73,7 +74,7 @@ def run(plan: Plan, folder: Path, say: Callable[[str], None]) -> Outcome:
         say(f"open: {len(crowd.people)} buyers, {len(crowd.offers)} ticket types")
         director = _Director(stage, crowd, plan, say)
         director.play()
-        operator = Operator(crowd.ticksy, crowd.admin)
+        operator = Operator(crowd.ticksy, crowd.daraja, crowd.admin)
         unsettled = director.let_settle(operator)
         findings = referee.judge(stage.ledger, stage.database_url)
         return Outcome(
@@ -84,6 +85,7 @@ def run(plan: Plan, folder: Path, say: Callable[[str], None]) -> Outcome:
             unsettled=unsettled,
             sent_back=operator.sent_back,
             retried=operator.retried,
+            sent_by_hand=operator.sent_by_hand,
             seconds=time.monotonic() - started,
         )
     finally:

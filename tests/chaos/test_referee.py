@@ -14,7 +14,7 @@ from daraja_simulator.store import SCHEMA
 from models import Order, Refund, Ticket
 from services import refunds
 from tests.chaos.referee import Findings, judge
-from tests.support import Maker
+from tests.support import Maker, changed_settings
 from utils import clock
 from utils.database import db, transaction
 
@@ -72,6 +72,20 @@ def test_a_part_that_went_back_is_found_by_the_payout_it_was(books: Books, make:
     books.note("b2c", "UKN00000B1", 500, originator_conversation_id="ours-1")
     found = books.judge()
     assert (found.is_clean, found.partly) == (True, 1), str(found)
+
+
+def test_a_part_that_a_person_sent_is_found_by_the_receipt_they_wrote_down(books: Books, make: Maker) -> None:
+    order = books.paid(quantity=2)
+    with make.app.app_context():
+        with changed_settings(make.app, MPESA_INITIATOR_NAME=""):
+            refunds.refund_order(actor=make.admin(), order_id=order.id, ticket_ids=[order.tickets[0].id])
+        [refund] = make.rows(Refund)
+        refunds.note_sent_by_hand(actor=make.admin(), refund_id=refund.id, receipt="UKN00000B1")
+    books.note("b2c", "UKN00000B1", 500)
+    found = books.judge()
+    assert (found.is_clean, found.partly) == (True, 1), str(found)
+    books.note("b2c", "UKN00000B2", 500)  # once more, and nothing says what for
+    assert books.judge().double == ["KES 500 were paid out to nobody's refund"]
 
 
 def _request_payout(books: Books) -> None:

@@ -102,6 +102,17 @@ def test_safaricom_takes_a_payment_back_and_tells_nobody(fast: Simulator, mercha
     assert told(merchant)["Result"]["ResultCode"] == "R000001"
 
 
+def test_the_shop_sends_money_by_hand_as_long_as_it_has_some(fast: Simulator, merchant: Receiver, receipt: str) -> None:
+    def send(amount: int) -> requests.Response:
+        return requests.post(f"{fast.url}/__sim__/b2c/pay", json={"phone": PAYER, "amount": amount}, timeout=5)
+
+    sent = send(500)
+    assert (sent.status_code, sent.json()["receipt"]) == (200, fast.ledger()[-1]["receipt"])
+    assert (fast.ledger()[-1]["kind"], fast.shop_balance(), merchant.at("result")) == ("b2c", 1000, [])
+    assert send(1001).status_code == 400
+    assert fast.shop_balance() == 1000
+
+
 # ── Payouts ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
