@@ -29,11 +29,13 @@ INSTANCE = ROOT / "instance"
 
 DARAJA = {"staging": "https://sandbox.safaricom.co.ke", "production": "https://api.safaricom.co.ke"}
 CALLBACK_PATH = "/api/payment/callback"
-FRONTEND_IN_DEVELOPMENT = [
+#: Whose pages may call the API by default, in development: the frontend as its developers run it, and as it is deployed.
+FRONTEND = [
     "http://localhost:5173",
     "http://127.0.0.1:5173",
     "http://localhost:4173",
     "http://127.0.0.1:4173",
+    "https://ticksy-frontend.vercel.app",
 ]
 #: What the simulator accepts. Public, so refused wherever money is real.
 SIMULATED = {
@@ -223,7 +225,7 @@ def _derived(read: Settings) -> dict[str, Any]:
         values = {name: getattr(read, name) or default for name, default in SIMULATED.items()}
         values["MPESA_BASE_URL"] = read.MPESA_BASE_URL or "http://127.0.0.1:5001"
         values["CALLBACK_URL"] = read.CALLBACK_URL or public_url + CALLBACK_PATH
-        values["CORS_ORIGINS"] = read.CORS_ORIGINS or FRONTEND_IN_DEVELOPMENT
+        values["CORS_ORIGINS"] = read.CORS_ORIGINS or FRONTEND
         values["SECRET_KEY"] = read.SECRET_KEY or _development_secret()
         if not (read.MPESA_INITIATOR_NAME or read.MPESA_INITIATOR_PASSWORD or read.MPESA_CERTIFICATE):
             values["MPESA_INITIATOR_NAME"], values["MPESA_INITIATOR_PASSWORD"] = SIMULATED_INITIATOR

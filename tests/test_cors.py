@@ -13,7 +13,10 @@ import config
 from models import User
 from tests.support import Maker, cart, changed_settings
 
-ORIGINS = ["http://localhost:5173", "http://127.0.0.1:5173", "http://localhost:4173", "http://127.0.0.1:4173"]
+ORIGINS = [
+    *("http://localhost:5173", "http://127.0.0.1:5173", "http://localhost:4173", "http://127.0.0.1:4173"),
+    "https://ticksy-frontend.vercel.app",
+]
 ORIGIN = {"Origin": ORIGINS[0]}
 
 
@@ -24,7 +27,7 @@ def assert_is_readable(answer: TestResponse, status: int) -> None:
     assert "Access-Control-Allow-Credentials" not in answer.headers
 
 
-def test_the_frontends_four_origins_are_allowed_by_default_in_development(client: FlaskClient) -> None:
+def test_the_frontends_origins_are_allowed_by_default_in_development(client: FlaskClient) -> None:
     assert config.load({"FLASK_ENV": "development", "DATABASE_URL": "postgresql://a:b@127.0.0.1/c"}).CORS_ORIGINS == (
         ORIGINS
     )
