@@ -287,6 +287,26 @@ def test_the_feed_has_what_its_owner_holds_tickets_for(client: FlaskClient, make
     assert again.status_code == 304
 
 
+def test_the_feed_has_what_its_owner_saved_as_long_as_it_may_be_seen(client: FlaskClient, make: Maker) -> None:
+    user = make.attendee()
+    path, headers = feed_of(client, make, user), make.headers(user)
+    events = [make.event(starts_at=clock.ahead(days=days)) for days in (3, 2)]
+
+    def shown() -> list[str]:
+        return [str(entry["uid"]) for entry in read(client.get(path)).events]
+
+    for event in events:
+        assert client.put(f"/events/{event.id}/save", headers=headers).status_code == 200
+    make.order(user, make.ticket_type(events[0], price=0))  # once, though it is there for two reasons
+    uids = [f"event-{event.id}@127.0.0.1" for event in events]
+    assert shown() == uids[::-1]
+    change(make, Event, events[1].id, status=EventStatus.PENDING)
+    assert shown() == uids[:1]
+    change(make, Event, events[1].id, status=EventStatus.APPROVED)
+    assert client.delete(f"/events/{events[1].id}/save", headers=headers).status_code == 200
+    assert shown() == uids[:1]
+
+
 def test_the_feed_forgets_what_is_long_over(client: FlaskClient, make: Maker) -> None:
     user = make.attendee()
     path = feed_of(client, make, user)
