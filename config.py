@@ -29,7 +29,7 @@ INSTANCE = ROOT / "instance"
 
 DARAJA = {"staging": "https://sandbox.safaricom.co.ke", "production": "https://api.safaricom.co.ke"}
 CALLBACK_PATH = "/api/payment/callback"
-#: Whose pages may call the API by default, in development: the frontend as its developers run it, and as it is deployed.
+#: Whose pages may call a developer's server by default: the frontend as it is developed, and as it is deployed.
 FRONTEND = [
     "http://localhost:5173",
     "http://127.0.0.1:5173",
