@@ -127,6 +127,8 @@ class Settings(BaseModel):
     PUSH_QUEUE_SECONDS: float = Field(120, ge=0, le=3600)
     #: How often M-PESA's list of our transactions is pulled; 0 is never.
     PULL_MINUTES: float = Field(15, ge=0)
+    #: What the list does not show when it reaches so far beyond it was never there.
+    LISTED_WITHIN_MINUTES: float = Field(60, gt=0)
     #: Where alerts to admins are posted. Empty: they stand in the log and in their list.
     ALERT_URL: str = Field("", repr=False)
     #: Where Safaricom posts results: https://yourdomain.com/api/payment/callback

@@ -50,8 +50,6 @@ _PAUSE_BETWEEN_TRIES_SECONDS = 1.0
 
 #: A prompt nobody heard of is over when the list reaches so far beyond its push.
 _UNHEARD_FOR = timedelta(minutes=15)
-#: A payment is missing from the list when that reaches so far beyond it.
-LISTED_WITHIN = timedelta(hours=1)
 #: A line of the list that cannot be settled holds this up so many times, and then no more.
 _TRIES_WAITED_FOR = 5
 _AT_ONCE, _QUESTIONS_AT_ONCE = 100, 10
@@ -336,7 +334,7 @@ def _seems_second(pulled_until: datetime) -> ColumnElement[bool]:
         Payment.note == AWAITS_RECEIPTS,
         Payment.receipt.is_(None),
         Payment.created_at > pulled_until - _LISTED_FOR,
-        func.coalesce(Payment.pushed_at, Payment.created_at) < pulled_until - LISTED_WITHIN,
+        func.coalesce(Payment.pushed_at, Payment.created_at) < pulled_until - _listed_within(),
     )
 
 
@@ -353,12 +351,17 @@ def _close_counted(order_id: int, payment_id: int, pulled_until: datetime) -> bo
 # ── Payments that the list does not show ──────────────────────────────────────────────────────────────────────────
 
 
+def _listed_within() -> timedelta:
+    """A payment is missing from the list when that reaches so far beyond it."""
+    return timedelta(minutes=settings.LISTED_WITHIN_MINUTES)
+
+
 def is_missing(pulled_until: datetime | None) -> ColumnElement[bool]:
     """SQL for: paid by what we were told, and neither list nor statement has shown its receipt, which they should."""
     is_unseen = and_(Payment.status == PaymentStatus.PAID, Payment.reconciled_at.is_(None))
     if pulled_until is None:
         return and_(is_unseen, Payment.receipt.is_(None))
-    return and_(is_unseen, or_(Payment.receipt.is_(None), Payment.paid_at < pulled_until - LISTED_WITHIN))
+    return and_(is_unseen, or_(Payment.receipt.is_(None), Payment.paid_at < pulled_until - _listed_within()))
 
 
 def ask_about_missing() -> int:

@@ -72,6 +72,7 @@ class Stage:
             "HOLD_EXTENSION_MINUTES": 10 / speed,
             "QUERY_PAUSES_SECONDS": ",".join(f"{pause / speed:.2f}" for pause in (15, 15, 15, 30, 30, 60, 300)),
             "PULL_MINUTES": 4 / speed,
+            "LISTED_WITHIN_MINUTES": 60 / speed,
             "PROMPTS_PER_PHONE_AND_HOUR": 1_000_000,
             "PROMPTS_PER_BUYER_AND_HOUR": 1_000_000,
             "CLAIMS_PER_DAY": 1_000_000,
