@@ -7,6 +7,7 @@ to our own question: the status of the transaction, or its list.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -218,14 +219,32 @@ def _leave_out_known(listed: list[MoneyIn]) -> list[MoneyIn]:
         .execution_options(synchronize_session=False)
     )
     done, receipts = set(agreed), {money.receipt for money in listed if not money.is_reversal}
+    ours = _sent_back(known.values())
 
     def is_news(money: MoneyIn) -> bool:
         payment = known.get((money.reverses or "") if money.is_reversal else money.receipt)
         if not money.is_reversal:
             return payment is None or payment.id not in done
-        return money.reverses in receipts if payment is None else payment.status in _MAY_BE_TAKEN_BACK
+        if payment is None:
+            return money.reverses in receipts
+        return payment.status in _MAY_BE_TAKEN_BACK and payment.id not in ours
 
     return [money for money in listed if is_news(money)]
+
+
+def _sent_back(payments: Iterable[Payment]) -> set[int]:
+    """Ids of those that we have reversed ourselves, as we know already."""
+    return set(
+        db.session.scalars(
+            select(Refund.payment_id)
+            .join(Refund.payment)
+            .where(
+                Refund.payment_id.in_([payment.id for payment in payments]),
+                Refund.amount_kes == Payment.amount_kes,
+                Refund.status == RefundStatus.DONE,
+            )
+        )
+    )
 
 
 def settle_money(money: MoneyIn, *, channel: MessageChannel, received_at: datetime) -> MoneyVerdict:

@@ -25,7 +25,7 @@ from models import (
     RefundStatus,
     RequestStatus,
 )
-from services import booking, paybill, pulls, reconciliation, settlement
+from services import booking, paybill, pulls, reconciliation, refunds, settlement
 from services.booking import Line
 from tests.daraja.process import Simulator
 from tests.later import address_of
@@ -169,6 +169,27 @@ def test_money_that_was_taken_back_again_makes_no_tickets(app: Flask, make: Make
     messages = len(make.messages())
     pull(app)
     assert len(make.messages()) == messages
+
+
+def test_a_reversal_that_was_our_own_is_news_until_we_know_that_it_was_carried_out(
+    app: Flask, make: Maker, daraja: ScriptedDaraja
+) -> None:
+    order = make.paid_order()
+    with app.app_context():
+        refunds.refund_order(actor=make.admin(), order_id=order.id, ticket_ids=None)
+        with transaction() as session:
+            session.execute(update(Refund).values(status=RefundStatus.SENT))
+    back = listed("UKN0000BBB", order.total_kes, order.receipt or "", kind="Pay Bill Reversal")
+
+    def verdict() -> str | None:
+        daraja.others[PULL] = [page(back), END]
+        pull(app)
+        pages = [one for one in make.messages() if one.channel is MessageChannel.PULL and one.receipt is None]
+        return pages[-1].verdict
+
+    assert (verdict(), make.rows(Refund)[0].status) == ("Listed: 1, not known before: 1", RefundStatus.DONE)
+    assert verdict() == "Listed: 1, not known before: 0"
+    assert make.status(order.id) is OrderStatus.REFUNDED
 
 
 # ── End to end, with the simulator ────────────────────────────────────────────────────────────────────────────────
