@@ -8,6 +8,8 @@ import shutil
 FLAGS = [
     *("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"),
     *("--disable-component-update", "--disable-sync", "--disable-dev-shm-usage"),
+    # Pages that tests make up come from no address at all, and may not call one of this machine otherwise.
+    "--disable-features=LocalNetworkAccessChecks",
 ]
 
 
