@@ -135,7 +135,7 @@ def test_kill_9_of_the_supervisor_leaves_nothing_running(run: Run) -> None:
     wait_until(lambda: everything_is_gone(supervisor), seconds=15)
 
     again = run(PORT=str(supervisor.port), SIMULATOR_PORT=str(supervisor.simulator_port))
-    again.wait_until_ready(timeout=20)
+    again.wait_until_ready()
 
 
 @pytest.mark.parametrize(
