@@ -30,15 +30,29 @@ OPENS_BEFORE, CLOSES_AFTER = timedelta(hours=12), timedelta(hours=6)
 
 def make_token(ticket: Ticket, event: Event) -> str:
     """What the ticket's QR code holds, from what is known of its event now."""
-    facts = ticket_token.Facts(
-        event_id=event.id,
-        ticket_id=ticket.id,
-        ticket_type_id=ticket.ticket_type_id,
-        valid_from=event.starts_at - OPENS_BEFORE,
-        valid_until=event.ends_at + CLOSES_AFTER,
-        rotation=ticket.rotation,
-    )
-    return ticket_token.sign(facts, signing_key(event.id))
+    return make_tokens([ticket], event)[0]
+
+
+def make_tokens(tickets: Sequence[Ticket], event: Event) -> list[str]:
+    """The same of several tickets of one event."""
+    key = signing_key(event.id)
+    # An event may be planned for a time that no token can tell.
+    starts_at = min(event.starts_at, ticket_token.LAST_INSTANT)
+    ends_at = min(event.ends_at, ticket_token.LAST_INSTANT - CLOSES_AFTER)
+    return [
+        ticket_token.sign(
+            ticket_token.Facts(
+                event_id=event.id,
+                ticket_id=ticket.id,
+                ticket_type_id=ticket.ticket_type_id,
+                valid_from=starts_at - OPENS_BEFORE,
+                valid_until=ends_at + CLOSES_AFTER,
+                rotation=ticket.rotation,
+            ),
+            key,
+        )
+        for ticket in tickets
+    ]
 
 
 def public_keys(event_id: int) -> list[Ed25519PublicKey]:

@@ -25,6 +25,8 @@ _SIGNATURE_BYTES = 64
 TOKEN_BYTES = _FACTS.size + _SIGNATURE_BYTES
 #: Base32 without padding, in capital letters: what a QR code packs into its alphanumeric mode.
 TOKEN_CHARACTERS = -(-TOKEN_BYTES * 8 // 5)
+#: The last second that fits.
+LAST_INSTANT = datetime(2106, 2, 7, 6, 28, 15, tzinfo=timezone.utc)
 _PADDING = "=" * (-TOKEN_CHARACTERS % 8)
 
 
