@@ -11,6 +11,7 @@ mpesa_requests    what we asked Daraja that is answered later, at an address of 
 mpesa_messages    everything Safaricom said, as it came, append-only
 claims            what buyers say they paid
 tickets           what one person holds
+ticket_keys       what an event's tickets are signed with
 reviews           what an attendee says of an event
 saved_events      what somebody wants to find again
 mpesa_access      Daraja's access token, shared by all processes
@@ -24,7 +25,7 @@ Every relationship refuses to load by itself: a query names what it needs.
 
 from __future__ import annotations
 
-from models.admission import Ticket
+from models.admission import Ticket, TicketKey
 from models.back_office import Alert, AuditLog, IdempotencyKey, MpesaAccess, MpesaLine
 from models.catalogue import BETWEEN_WORDS, Event, TicketType
 from models.community import Review, SavedEvent
@@ -89,6 +90,7 @@ __all__ = [
     "Role",
     "SavedEvent",
     "Ticket",
+    "TicketKey",
     "TicketStatus",
     "TicketType",
     "User",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index
+from sqlalchemy import CheckConstraint, ForeignKey, Index, SmallInteger
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from models.catalogue import TicketType
@@ -33,6 +33,9 @@ class Ticket(Model):
     email: Mapped[str]
     phone: Mapped[str]
 
+    #: Grows when the ticket is issued anew; what was shown or printed before is superseded then.
+    rotation: Mapped[int] = mapped_column(SmallInteger, default=1)
+
     status: Mapped[TicketStatus] = mapped_column(one_of(TicketStatus), default=TicketStatus.VALID)
     issued_at: Mapped[datetime] = mapped_column(default=clock.now)
     checked_in_at: Mapped[datetime | None]
@@ -53,3 +56,19 @@ class Ticket(Model):
     @property
     def is_checked_in(self) -> bool:
         return self.status is TicketStatus.USED
+
+
+class TicketKey(Model):
+    """A key pair that tickets of one event are signed with. Older ones still verify."""
+
+    __tablename__ = "ticket_keys"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    event_id: Mapped[int] = mapped_column(ForeignKey("events.id", ondelete="CASCADE"))
+    #: Ed25519, 32 bytes.
+    public_key: Mapped[bytes]
+    #: Nonce and ciphertext, under a key derived from SECRET_KEY.
+    sealed_private_key: Mapped[bytes]
+    created_at: Mapped[datetime] = mapped_column(default=clock.now)
+
+    __table_args__ = (Index(None, "event_id", "id"),)

@@ -42,5 +42,5 @@ class MyCalendar(Resource):
 def _file(file: calendars.CalendarFile) -> Response:
     #: Programs ask once an hour or so; who just edited an event should not wait for one.
     cache = "public, max-age=300" if file.is_public else "private, max-age=60"
-    name = tables.disposition(file.name, "ics").replace("attachment", "inline", 1)
+    name = tables.disposition(file.name, "ics", is_shown=True)
     return http.answer_file(file.body, "text/calendar; charset=utf-8", cache=cache, disposition=name)

@@ -6,6 +6,8 @@ from typing import Any
 
 _START, _END = "2030-12-31T18:00:00+03:00", "2030-12-31T23:00:00+03:00"
 
+_PAGE = "https://api.ticksy.example/t/W251bGwsNywxXQ.kW0sVqJx3nXo1m4c8T5yYb2uLr9eHd7aKf6gPzQvE0s"
+
 #: They go before a field's own `examples`, and `Schema.field` before `field`.
 EXAMPLES: dict[str, Any] = {
     "AdminOrder.status": "paid",
@@ -30,6 +32,8 @@ EXAMPLES: dict[str, Any] = {
     "TicketOut.status": "valid",
     "TicketTypeOut.quantity": 200,
     "UnpaidOrder.status": "paid",
+    "HeldTicketOut.status": "valid",
+    "TicketWord.status": "valid",
     "UserOut.status": "active",
     "access_token": "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.5mZ0Jk",
     "account": "7K3M9QW2XA",
@@ -49,16 +53,23 @@ EXAMPLES: dict[str, Any] = {
     "email": "njeri@example.co.ke",
     "end_time": _END,
     "field": "quantity",
+    "event_title": "Nairobi Jazz Night",
     "first_name": "Njeri",
     "image_url": "https://api.ticksy.example/media/0f4c1c7b5f0e4a8e9d9b1f2a3c4d5e6f.webp",
     "last_name": "Mwangi",
     "location": "Alchemist, Nairobi",
     "mpesa_receipt": "SG632NMUAB",
+    "map_url": "https://www.google.com/maps/search/?api=1&query=Alchemist%2C%20Nairobi",
     "number": "174379",
     "order_id": "7K3M9QW2XA",
+    "page": _PAGE,
+    "page_url": _PAGE,
     "password": "maziwa-lala-2026",
+    "pdf": f"{_PAGE}/ticket.pdf",
     "phone": "254712345678",
     "price": 1500,
+    "qr_png": f"{_PAGE}/qr.png",
+    "qr_svg": f"{_PAGE}/qr.svg",
     "quantity": 2,
     "max_per_order": 10,
     "min_per_order": 1,

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from pydantic import AliasPath, Field
+from typing import Annotated
 
-from schemas.common import Answer, When, Word
+from pydantic import AliasPath, Field, StringConstraints, computed_field
+
+from config import settings
+from schemas.common import Answer, Request, When, Word
 from schemas.events import EventBrief
+from utils import ticket_address
 
 
 class TicketBrief(Answer):
@@ -32,6 +36,66 @@ class TicketOut(TicketBrief):
     #: M-PESA's receipt number of the payment that paid its order; null if it was free.
     mpesa_receipt: str | None = Field(validation_alias=AliasPath("order", "receipt"))
     event: EventBrief = Field(validation_alias=AliasPath("ticket_type", "event"))
+    rotation: int = Field(exclude=True)
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def page_url(self) -> str:
+        """The ticket for a phone: whoever has this address can go in with it."""
+        return _page_url(self.id, self.rotation)
+
+
+class TicketLinks(Answer):
+    """Addresses that open without a login: whoever has one can go in with it. They end when it is issued anew."""
+
+    page: str
+    qr_svg: str
+    qr_png: str
+    pdf: str
+
+
+class HeldTicketOut(Answer):
+    """One ticket for its holder, with what the door scans."""
+
+    id: int = Field(validation_alias=AliasPath("ticket", "id"))
+    ticket_code: str = Field(validation_alias=AliasPath("ticket", "code"))
+    type: str = Field(validation_alias=AliasPath("ticket", "ticket_type", "name"))
+    #: `event_cancelled` where it is the event that ended, and not the ticket.
+    status: Word = Field(validation_alias="standing")
+    attendee_first_name: str = Field(validation_alias=AliasPath("ticket", "first_name"))
+    attendee_last_name: str = Field(validation_alias=AliasPath("ticket", "last_name"))
+    checked_in_at: When | None = Field(validation_alias=AliasPath("ticket", "checked_in_at"))
+    order_id: str = Field(validation_alias=AliasPath("ticket", "order", "reference"))
+    event: EventBrief
+    map_url: str
+    #: What the QR code holds, signed; null when the ticket lets nobody in.
+    token: str | None
+    rotation: int = Field(validation_alias=AliasPath("ticket", "rotation"), exclude=True)
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def links(self) -> TicketLinks:
+        """Its page, and its files; these are 409 when the ticket lets nobody in."""
+        page = _page_url(self.id, self.rotation)
+        return TicketLinks(page=page, qr_svg=f"{page}/qr.svg", qr_png=f"{page}/qr.png", pdf=f"{page}/ticket.pdf")
+
+
+class TicketCheck(Request):
+    #: A ticket's code, as it is printed or nearly so.
+    code: Annotated[str, StringConstraints(min_length=1, max_length=40)]
+
+
+class TicketWord(Answer):
+    """What anybody may know who has a code; nothing of who holds the ticket, or bought it."""
+
+    #: `valid`, `used`, `void`, `event_cancelled`, or `unknown`, with nothing else then.
+    status: str
+    event_title: str | None
+    type: str | None = Field(validation_alias="ticket_type")
+
+
+def _page_url(ticket_id: int, rotation: int) -> str:
+    return f"{settings.PUBLIC_URL}/t/{ticket_address.make(ticket_id, rotation)}"
 
 
 class Pass(Answer):

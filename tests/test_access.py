@@ -13,12 +13,12 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 import resources
-from models import Claim, Event, EventStatus, Order, RequestKind, Review, Role, User
+from models import Claim, Event, EventStatus, Order, RequestKind, Review, Role, Ticket, User
 from resources.base import PUBLIC, Endpoint
 from services import calendars, claims, exports, questions
 from tests.conftest import empty_tables
 from tests.support import Maker, cart, failure
-from utils import clock, tokens
+from utils import clock, ticket_address, tokens
 from utils.database import db, transaction
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -107,6 +107,16 @@ TABLE: dict[tuple[str, str], tuple[int, ...]] = {
     ("POST", "/api/payment/c2b/<secret:secret>/validation"): EVERYBODY,
     ("POST", "/api/payment/c2b/<secret:secret>/confirmation"): EVERYBODY,
     ("GET", "/my-tickets"): LOGGED_IN,
+    ("GET", "/tickets/check"): EVERYBODY,
+    ("GET", "/tickets/<code:ticket_code>"): OWNER,
+    ("GET", "/tickets/<code:ticket_code>/qr.svg"): OWNER,
+    ("GET", "/tickets/<code:ticket_code>/qr.png"): OWNER,
+    ("GET", "/tickets/<code:ticket_code>/ticket.pdf"): OWNER,
+    ("GET", "/orders/<id:order_id>/tickets.pdf"): OWNER,
+    ("GET", "/t/<signed:ticket_address>"): EVERYBODY,
+    ("GET", "/t/<signed:ticket_address>/qr.svg"): EVERYBODY,
+    ("GET", "/t/<signed:ticket_address>/qr.png"): EVERYBODY,
+    ("GET", "/t/<signed:ticket_address>/ticket.pdf"): EVERYBODY,
     ("GET", "/profile/my-upcoming-events"): LOGGED_IN,
     ("GET", "/profile/my-upcoming-events/<id:event_id>"): OWNER,
     ("GET", "/profile/my-past-events"): LOGGED_IN,
@@ -184,6 +194,7 @@ class World:
         self.free = make.ticket_type(upcoming, name="Free", price=0)
         self.free_order, _ = make.order(attendee, self.free)
         self.free_tickets = [ticket.id for ticket in make.tickets() if ticket.order_id == self.free_order.id]
+        [ticket] = self.free_order.tickets
         with clock.set_to(clock.ago(minutes=3)):  # so long ago that another prompt may follow
             order, token = make.order(attendee, make.ticket_type(upcoming))
         make.deliver(token, failure())
@@ -202,6 +213,8 @@ class World:
             "ticket_type_id": ticket_type.id,
             "order_id": order.id,
             "ticket_id": self.free_tickets[0],
+            "ticket_code": ticket.code,
+            "ticket_address": self._page(ticket),
             "poll_id": order.poll_id,
             "token": token,
             "result_token": self._question(),
@@ -238,6 +251,11 @@ class World:
             link = exports.make_link(actor=owner, event_id=event.id, file_format="csv")
         return link.url.rsplit("/", 1)[1].partition("?")[0]
 
+    def _page(self, ticket: Ticket) -> str:
+        """The secret part of the address of a ticket's page."""
+        with self.make.app.app_context():
+            return ticket_address.make(ticket.id, ticket.rotation)
+
     def _review(self, event: Event, writer: User | None) -> None:
         """Of somebody whose ticket is gone since."""
         assert writer is not None
@@ -256,11 +274,16 @@ class World:
                 address = address.replace("<id:event_id>", str(event.id))
         others = {
             "/orders/<id:order_id>/refund": {"order_id": self.free_order.id},
+            "/orders/<id:order_id>/tickets.pdf": {"order_id": self.free_order.id},
             "/events/<id:event_id>/attendees/export/<signed:token>": {"token": self.export_token},
             "/admin/payments/<id:payment_id>/seen": {"payment_id": self.order_payment_id},
         }
         ids = self.ids | others.get(address, {})
         return re.sub(r"<\w+:(\w+)>", lambda found: str(ids[found[1]]), address)
+
+    def query(self, address: str) -> dict[str, Any]:
+        """What has to be asked there."""
+        return {"code": self.ids["ticket_code"]} if address == "/tickets/check" else {}
 
     def body(self, method: str, address: str) -> dict[str, Any] | None:
         """Something right to send there."""
@@ -297,7 +320,10 @@ class World:
         headers = self.make.headers(user) if user else {}
         body = self.body(method, address)
         sent = {} if body is None else {"json": body}
-        return client.open(self.fill(address), method=method, headers=headers, buffered=True, **sent)
+        query = self.query(address)
+        return client.open(
+            self.fill(address), method=method, headers=headers, query_string=query, buffered=True, **sent
+        )
 
 
 # ── The matrix ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -416,7 +442,7 @@ def test_a_bad_token_is_401_and_never_500(app: Flask, client: FlaskClient, make:
 def test_no_token_is_401_at_every_address_that_wants_one(client: FlaskClient) -> None:
     for method, address, endpoint in every_endpoint():
         if endpoint.access is not PUBLIC:
-            answer = client.open(re.sub("<[^>]+>", "1", address), method=method)
+            answer = client.open(re.sub("<[^>]+>", "1" * 12, address), method=method)
             assert (answer.status_code, answer.json["code"]) == (401, "unauthenticated"), (method, address)
 
 

@@ -318,13 +318,18 @@ def open_and_over(client: FlaskClient, make: Maker) -> dict[str, Any]:
         over = make.paid_order(admin).event_id
     with clock.set_to(clock.ago(hours=1)):
         unpaid, _ = make.order(admin, ticket_type, quantity=2)
-    make.paid_order(admin, ticket_type)
+    paid = make.paid_order(admin, ticket_type)
+    # The first time that a ticket of an event is shown, the key is made that it is signed with.
+    links = client.get(f"/tickets/{paid.tickets[0].code}", headers=headers).json["links"]
     return {
         "headers": headers,
         "event_id": event.id,
         "over": over,
         "ticket_type_id": ticket_type.id,
         "order_id": unpaid.id,
+        "paid": paid.id,
+        "ticket_code": paid.tickets[0].code,
+        "ticket_address": links["page"].rsplit("/", 1)[1],
         "poll_id": unpaid.poll_id,
         "payment_id": unpaid.payments[0].id,
         "user_id": admin.id,
@@ -340,9 +345,11 @@ def open_and_over(client: FlaskClient, make: Maker) -> dict[str, Any]:
 @pytest.mark.parametrize("address", GETS)
 def test_a_get_never_writes(client: FlaskClient, make: Maker, open_and_over: dict[str, Any], address: str) -> None:
     values = open_and_over | ({"event_id": open_and_over["over"]} if "past" in address else {})
+    values |= {"order_id": open_and_over["paid"]} if "tickets.pdf" in address else {}
     path = re.sub(r"<\w+:(\w+)>", lambda part: str(values[part[1]]), address)
+    query = {"code": values["ticket_code"]} if address == "/tickets/check" else {}
     with recorded(make) as statements:
-        answer = client.get(path, headers=values["headers"], buffered=True)
+        answer = client.get(path, headers=values["headers"], query_string=query, buffered=True)
     assert answer.status_code == 200, answer.text
     writes = [statement for statement in statements if WRITES.search(statement)]
     if "/attendees/export" in address:  # who took the data of other people away is written down

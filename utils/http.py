@@ -57,6 +57,12 @@ class SignedConverter(BaseConverter):
     regex = "[A-Za-z0-9_.-]{20,600}"
 
 
+class CodeConverter(BaseConverter):
+    """`<code:ticket_code>`: a ticket's code, more or less as it is printed."""
+
+    regex = "[0-9A-Za-z-]{12,20}"
+
+
 class IdConverter(IntegerConverter):
     """`<id:event_id>`: an integer that fits a bigint; anything longer is no address of ours."""
 
@@ -192,6 +198,17 @@ def answer_file(body: bytes, content_type: str, *, cache: str, disposition: str)
     return response
 
 
+def answer_secret(body: bytes | str, content_type: str, *, disposition: str | None = None) -> Response:
+    """What whoever has the address may see, and nobody else should come across: kept, told and found nowhere."""
+    response = Response(body, content_type=content_type)
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["Referrer-Policy"] = "no-referrer"
+    response.headers["X-Robots-Tag"] = "noindex"
+    if disposition is not None:
+        response.headers["Content-Disposition"] = disposition
+    return response
+
+
 def answer_cacheable(body: bytes, *, max_age: int, is_public: bool) -> Response:
     """JSON with a strong ETag, or 304 to who has it. What is not public is kept by nobody."""
     response = answer_json(body)
@@ -261,7 +278,7 @@ def init_app(app: Flask) -> None:
     """Every error becomes `{"message", "code"}`; every request has an id, and a line in the log without secrets."""
     app.request_class = StrictRequest
     app.url_map.merge_slashes = False  # would redirect `//` to whatever the Host header says
-    app.url_map.converters.update(id=IdConverter, secret=SecretConverter, signed=SignedConverter)
+    app.url_map.converters.update(code=CodeConverter, id=IdConverter, secret=SecretConverter, signed=SignedConverter)
     app.register_error_handler(TicksyError, answer_error)
     app.register_error_handler(HTTPException, _answer_http_exception)
     app.register_error_handler(DBAPIError, _answer_database_error)

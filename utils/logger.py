@@ -37,3 +37,6 @@ def configure(level: str) -> None:
     root.handlers = [handler]
     root.setLevel(level)
     logging.getLogger("urllib3").setLevel(logging.WARNING)
+    # They tell each step of making a PDF, and each letter of somebody's name that a font does not have.
+    for name in ("fontTools", "fpdf"):
+        logging.getLogger(name).setLevel(logging.ERROR)

@@ -11,3 +11,9 @@ def normalise(text: str) -> str:
     O is taken for zero, I and L for one, U for V; what is neither letter nor digit does not count.
     """
     return "".join(char for char in text.upper() if char.isascii() and char.isalnum()).translate(_CONFUSED)
+
+
+def grouped(text: str, group: int = 4) -> str:
+    """The same with a dash after every `group`, as codes of tickets are kept."""
+    plain = normalise(text)
+    return "-".join(plain[start : start + group] for start in range(0, len(plain), group))

@@ -174,12 +174,13 @@ def _local(moment: datetime) -> datetime:
     return moment.astimezone(clock.NAIROBI)
 
 
-def disposition(name: str, extension: str) -> str:
-    """`Content-Disposition` of a file to keep (RFC 6266): `name` in ASCII for old programs, and as it is."""
+def disposition(name: str, extension: str, *, is_shown: bool = False) -> str:
+    """`Content-Disposition` of a file to keep or show (RFC 6266): `name` in ASCII for old programs, and as it is."""
     # What no file system takes, and what would end or leave the header; what turns the writing round would hide the
     # extension.
     clean = re.sub(r'[\x00-\x1f\x7f-\x9f<>:"/\\|?*\u200e\u200f\u202a-\u202e\u2066-\u2069\ufffe\uffff]+', " ", name)
     clean = " ".join(clean.removesuffix(f".{extension}").split())[:100].strip(". ") or "export"
     plain = clean.encode("ascii", "ignore").decode().replace("%", "")
     plain = " ".join(plain.split()).strip(". ") or "export"
-    return f"attachment; filename=\"{plain}.{extension}\"; filename*=UTF-8''{quote(clean, safe='')}.{extension}"
+    how = "inline" if is_shown else "attachment"
+    return f"{how}; filename=\"{plain}.{extension}\"; filename*=UTF-8''{quote(clean, safe='')}.{extension}"

@@ -1,0 +1,105 @@
+"""Keys that tickets are signed with: each event has a pair of its own, made when its first ticket is shown.
+
+The private key is sealed with SECRET_KEY before it is stored. Should that have changed, what it signed stays valid,
+since the public key is plain; the event gets another pair for what is signed from then on.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from datetime import timedelta
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from sqlalchemy import select
+
+from config import settings
+from models import Event, Ticket, TicketKey
+from utils import ticket_token
+from utils.database import db, transaction
+
+_NONCE_BYTES = 12
+#: How long before an event's start, and after its end, its tickets let people in.
+OPENS_BEFORE, CLOSES_AFTER = timedelta(hours=12), timedelta(hours=6)
+
+
+def make_token(ticket: Ticket, event: Event) -> str:
+    """What the ticket's QR code holds, from what is known of its event now."""
+    return make_tokens([ticket], event)[0]
+
+
+def make_tokens(tickets: Sequence[Ticket], event: Event) -> list[str]:
+    """The same of several tickets of one event."""
+    key = signing_key(event.id)
+    # An event may be planned for a time that no token can tell.
+    starts_at = min(event.starts_at, ticket_token.LAST_INSTANT)
+    ends_at = min(event.ends_at, ticket_token.LAST_INSTANT - CLOSES_AFTER)
+    return [
+        ticket_token.sign(
+            ticket_token.Facts(
+                event_id=event.id,
+                ticket_id=ticket.id,
+                ticket_type_id=ticket.ticket_type_id,
+                valid_from=starts_at - OPENS_BEFORE,
+                valid_until=ends_at + CLOSES_AFTER,
+                rotation=ticket.rotation,
+            ),
+            key,
+        )
+        for ticket in tickets
+    ]
+
+
+def public_keys(event_id: int) -> list[Ed25519PublicKey]:
+    """The newest first."""
+    return [Ed25519PublicKey.from_public_bytes(key.public_key) for key in _read(event_id)]
+
+
+def signing_key(event_id: int) -> Ed25519PrivateKey:
+    """The event's newest private key; made now where it has none that can be opened."""
+    kept = _read(event_id)
+    if kept and (key := _open(kept[0])) is not None:
+        return key
+    with transaction() as session:
+        # Of two at once, one waits here and finds the other's.
+        session.execute(select(Event.id).where(Event.id == event_id).with_for_update(key_share=True))
+        kept = _read(event_id)
+        if kept and (key := _open(kept[0])) is not None:
+            return key
+        key = Ed25519PrivateKey.generate()
+        public_key = key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+        session.add(TicketKey(event_id=event_id, public_key=public_key, sealed_private_key=_seal(key, public_key)))
+    return key
+
+
+def _read(event_id: int) -> Sequence[TicketKey]:
+    return db.session.scalars(
+        select(TicketKey).where(TicketKey.event_id == event_id).order_by(TicketKey.id.desc())
+    ).all()
+
+
+# ── Sealing ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _seal(key: Ed25519PrivateKey, public_key: bytes) -> bytes:
+    nonce = secrets.token_bytes(_NONCE_BYTES)
+    return nonce + _cipher().encrypt(nonce, key.private_bytes_raw(), public_key)
+
+
+def _open(kept: TicketKey) -> Ed25519PrivateKey | None:
+    """None when it was sealed with another SECRET_KEY."""
+    nonce, sealed = kept.sealed_private_key[:_NONCE_BYTES], kept.sealed_private_key[_NONCE_BYTES:]
+    try:
+        return Ed25519PrivateKey.from_private_bytes(_cipher().decrypt(nonce, sealed, kept.public_key))
+    except InvalidTag:
+        return None
+
+
+def _cipher() -> ChaCha20Poly1305:
+    derive = HKDF(SHA256(), length=32, salt=None, info=b"ticksy/ticket-keys")
+    return ChaCha20Poly1305(derive.derive(settings.SECRET_KEY.encode()))
