@@ -1,4 +1,4 @@
-"""The main job over HTTP: from sign-up to a ticket paid by M-PESA."""
+"""The whole way over HTTP: from sign-up to a ticket paid by M-PESA."""
 
 from __future__ import annotations
 

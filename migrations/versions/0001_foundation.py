@@ -1,4 +1,4 @@
-"""everything the main job needs"""
+"""accounts, events, ticket types, orders, payments, tickets, reviews"""
 
 import sqlalchemy as sa
 from alembic import op
