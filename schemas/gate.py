@@ -6,14 +6,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AliasPath, ConfigDict, Field, StringConstraints, model_validator
 
-from schemas.common import EMPTY_IS_NONE, Answer, Flag, Label, Moment, Request, RowId, When, Word, refuse
+from schemas.common import EMPTY_IS_NONE, Answer, Flag, Label, Moment, Request, RowId, Text, When, Word, refuse
 
 #: Scans of one upload.
 MOST_SCANS = 500
 _Name = Annotated[Label | None, EMPTY_IS_NONE]
 #: Whatever a scanner read: a QR code holds no more. Only its hash is kept of what is no ticket.
 _Scanned = Annotated[str, StringConstraints(min_length=1, max_length=7_100)]
-_Typed = Annotated[str, StringConstraints(min_length=1, max_length=100)]
+_Typed = Annotated[Text, Field(max_length=100)]
 #: The device's own name for a scan, such as a UUID: the same one is the same scan.
 _Nonce = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.:-]{16,64}$"), Field(examples=["7f3a9c52e1b04d68"])]
 
