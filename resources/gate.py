@@ -25,13 +25,20 @@ from schemas.gate import (
 from services import gate_counts, gate_passes, manifests, scans
 from services.gate_passes import Gatekeeper
 from utils import http
+from utils.errors import NotFound
 
 #: As many scans as an upload may have.
 _MAX_BYTES = 512 * 1024
+_REFUSALS = (
+    NotFound,
+    gate_passes.GatePassUnknown,
+    gate_passes.GatePassExpired,
+    gate_passes.GatePassRevoked,
+)
 
 
 class ScanList(Resource):
-    @endpoint(access=AT_THE_GATE, body=ScanUpload, returns=ScanAnswers, max_bytes=_MAX_BYTES)
+    @endpoint(access=AT_THE_GATE, body=ScanUpload, returns=ScanAnswers, max_bytes=_MAX_BYTES, errors=_REFUSALS)
     def post(self, actor: Gatekeeper, body: ScanUpload) -> dict[str, Any]:
         """Scan a ticket, or upload up to 500 scans made without a network; each is answered, and kept."""
         presented = [_presented(**one) for one in body.each()]
@@ -40,21 +47,26 @@ class ScanList(Resource):
 
 
 class ScanUndoing(Resource):
-    @endpoint(access=AT_THE_GATE, body=Nothing, returns=UndoneOut)
+    @endpoint(
+        access=AT_THE_GATE,
+        body=Nothing,
+        returns=UndoneOut,
+        errors=(*_REFUSALS, scans.NothingToUndo, scans.ScannedSince),
+    )
     def post(self, actor: Gatekeeper, scan_id: int, body: Nothing) -> scans.Undone:
         """Take back the last scan of a ticket; with a gate pass, one that was made with it."""
         return scans.undo_scan(actor=actor, scan_id=scan_id)
 
 
 class Manifest(Resource):
-    @endpoint(access=AT_THE_GATE, query=ManifestQuery, returns=ManifestOut)
+    @endpoint(access=AT_THE_GATE, query=ManifestQuery, returns=ManifestOut, errors=_REFUSALS)
     def get(self, actor: Gatekeeper, query: ManifestQuery) -> manifests.Manifest:
         """What a device needs to check tickets without a network, or what of it changed since an earlier answer."""
         return manifests.read_manifest(actor=actor, event_id=query.event_id, since=query.since, page=query.page)
 
 
 class GateCounts(Resource):
-    @endpoint(access=AT_THE_GATE, returns=GateCountsOut)
+    @endpoint(access=AT_THE_GATE, returns=GateCountsOut, errors=_REFUSALS)
     def get(self, actor: Gatekeeper, event_id: int) -> Response:
         """How many are in at this moment, by ticket type, gate and minute. To be asked again with its ETag."""
         counts = gate_counts.read_counts(actor=actor, event_id=event_id)
