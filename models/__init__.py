@@ -12,6 +12,8 @@ mpesa_messages    everything Safaricom said, as it came, append-only
 claims            what buyers say they paid
 tickets           what one person holds
 ticket_keys       what an event's tickets are signed with
+gate_passes       who may work at the gates of an event without an account
+scans             what was held up at a gate, and what became of it, append-only
 reviews           what an attendee says of an event
 saved_events      what somebody wants to find again
 mpesa_access      Daraja's access token, shared by all processes
@@ -25,7 +27,7 @@ Every relationship refuses to load by itself: a query names what it needs.
 
 from __future__ import annotations
 
-from models.admission import Ticket, TicketKey
+from models.admission import GatePass, Scan, Ticket, TicketKey
 from models.back_office import Alert, AuditLog, IdempotencyKey, MpesaAccess, MpesaLine
 from models.catalogue import BETWEEN_WORDS, Event, TicketType
 from models.community import Review, SavedEvent
@@ -40,6 +42,7 @@ from models.states import (
     REFUND_MOVES,
     AccountStatus,
     ClaimStatus,
+    Direction,
     EventStatus,
     ForbiddenMove,
     MessageChannel,
@@ -51,6 +54,7 @@ from models.states import (
     RequestKind,
     RequestStatus,
     Role,
+    ScanResult,
     TicketStatus,
 )
 
@@ -66,9 +70,11 @@ __all__ = [
     "AuditLog",
     "Claim",
     "ClaimStatus",
+    "Direction",
     "Event",
     "EventStatus",
     "ForbiddenMove",
+    "GatePass",
     "IdempotencyKey",
     "MessageChannel",
     "MpesaAccess",
@@ -89,6 +95,8 @@ __all__ = [
     "Review",
     "Role",
     "SavedEvent",
+    "Scan",
+    "ScanResult",
     "Ticket",
     "TicketKey",
     "TicketStatus",

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, SmallInteger
-from sqlalchemy.orm import Mapped, mapped_column, relationship
+from sqlalchemy import ARRAY, CheckConstraint, ForeignKey, Index, SmallInteger, Text
+from sqlalchemy.orm import Mapped, mapped_column, query_expression, relationship
 
-from models.catalogue import TicketType
+from models.catalogue import Event, TicketType
 from models.columns import one_of
 from models.orders import Order
-from models.states import TicketStatus
+from models.states import Direction, ScanResult, TicketStatus
 from utils import clock
 from utils.database import Model
 
@@ -39,9 +39,13 @@ class Ticket(Model):
     status: Mapped[TicketStatus] = mapped_column(one_of(TicketStatus), default=TicketStatus.VALID)
     issued_at: Mapped[datetime] = mapped_column(default=clock.now)
     checked_in_at: Mapped[datetime | None]
+    #: When its holder went out; empty while he is in, or has not come.
+    left_at: Mapped[datetime | None]
     voided_at: Mapped[datetime | None]
     #: The refund that carries its price back.
     refund_id: Mapped[int | None] = mapped_column(ForeignKey("refunds.id"))
+    #: For devices at the gate, which ask what is new.
+    changed_at: Mapped[datetime] = mapped_column(default=clock.now, onupdate=clock.now)
 
     order: Mapped[Order] = relationship(lazy="raise")
     ticket_type: Mapped[TicketType] = relationship(lazy="raise")
@@ -50,6 +54,7 @@ class Ticket(Model):
         CheckConstraint("(status = 'void') = (voided_at IS NOT NULL)", name="void_since_a_moment"),
         Index(None, "order_id"),
         Index(None, "ticket_type_id", "id"),
+        Index(None, "ticket_type_id", "changed_at"),
         Index(None, "refund_id"),
     )
 
@@ -72,3 +77,79 @@ class TicketKey(Model):
     created_at: Mapped[datetime] = mapped_column(default=clock.now)
 
     __table_args__ = (Index(None, "event_id", "id"),)
+
+
+class GatePass(Model):
+    """Lets somebody without an account work at the gates of one event. Who has its secret has the pass."""
+
+    __tablename__ = "gate_passes"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    event_id: Mapped[int] = mapped_column(ForeignKey("events.id", ondelete="CASCADE"))
+    made_by_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
+
+    #: Whose it is, or which phone's.
+    name: Mapped[str]
+    #: Where it works; empty is everywhere.
+    gates: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    secret_hash: Mapped[bytes] = mapped_column(unique=True)
+
+    #: Empty: as long as the event's gates are open, whenever that will be.
+    expires_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+    created_at: Mapped[datetime] = mapped_column(default=clock.now)
+
+    #: When it was scanned with last, only if a query asks for it.
+    last_used_at: Mapped[datetime | None] = query_expression()
+
+    event: Mapped[Event] = relationship(lazy="raise")
+
+    __table_args__ = (Index(None, "event_id", "id"),)
+
+
+class Scan(Model):
+    """Something was held up at a gate, and what became of it. Written by `services.scans`; never changed."""
+
+    __tablename__ = "scans"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    event_id: Mapped[int] = mapped_column(ForeignKey("events.id", ondelete="CASCADE"))
+    #: Empty when it is no ticket of this event.
+    ticket_id: Mapped[int | None] = mapped_column(ForeignKey("tickets.id"))
+    #: Of what is no ticket: enough of its SHA-256 to recognise it.
+    presented_hash: Mapped[bytes | None]
+
+    #: Who scanned: one of the two.
+    user_id: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
+    gate_pass_id: Mapped[int | None] = mapped_column(ForeignKey("gate_passes.id", ondelete="CASCADE"))
+    gate: Mapped[str | None]
+    device: Mapped[str | None]
+    #: The device's name for it: sent again, it is answered again. Empty for what no device sent.
+    nonce: Mapped[str | None]
+
+    direction: Mapped[Direction] = mapped_column(one_of(Direction), default=Direction.IN)
+    result: Mapped[ScanResult] = mapped_column(one_of(ScanResult))
+    #: A double entry: a device without network let in who was in already.
+    is_conflict: Mapped[bool] = mapped_column(default=False)
+    #: When and where its ticket was used first, as was answered.
+    used_at: Mapped[datetime | None]
+    used_gate: Mapped[str | None]
+    #: The scan that this one takes back.
+    undoes_id: Mapped[int | None] = mapped_column(ForeignKey("scans.id", ondelete="CASCADE"))
+
+    #: By the device's clock, but never later than it was received.
+    scanned_at: Mapped[datetime] = mapped_column(default=clock.now)
+    received_at: Mapped[datetime] = mapped_column(default=clock.now)
+
+    ticket: Mapped[Ticket | None] = relationship(lazy="raise")
+    event: Mapped[Event] = relationship(lazy="raise")
+
+    __table_args__ = (
+        CheckConstraint("(result = 'undone') = (undoes_id IS NOT NULL)", name="undone_is_of_a_scan"),
+        CheckConstraint("(user_id IS NULL) <> (gate_pass_id IS NULL)", name="scanned_by_one"),
+        Index("one_scan_of_a_nonce", "event_id", "nonce", unique=True),
+        Index("one_undoing_of_a_scan", "undoes_id", unique=True),
+        Index(None, "ticket_id", "id"),
+        Index(None, "event_id", "scanned_at"),
+        Index(None, "gate_pass_id", "received_at"),
+    )

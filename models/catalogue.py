@@ -50,6 +50,8 @@ class Event(Model):
     rejection_reason: Mapped[str | None]
     #: Up to how many hours before the start its organizer may refund orders; empty is never.
     refund_until_hours: Mapped[int | None] = mapped_column(BigInteger().evaluates_none(), default=0)
+    #: Whether who went out at the gate may come in again.
+    allows_reentry: Mapped[bool] = mapped_column(default=False)
 
     created_at: Mapped[datetime] = mapped_column(default=clock.now)
     updated_at: Mapped[datetime] = mapped_column(default=clock.now, onupdate=clock.now)

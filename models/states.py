@@ -141,6 +141,34 @@ class TicketStatus(enum.Enum):
     VOID = "void"
 
 
+class Direction(enum.Enum):
+    IN = "in"
+    OUT = "out"
+
+
+class ScanResult(enum.Enum):
+    OK = "ok"
+    ALREADY_IN = "already_in"
+    ALREADY_OUT = "already_out"
+    #: Out, of somebody who has not come in.
+    NOT_IN = "not_in"
+    #: Ended without a refund: it was free, or M-PESA took its money back.
+    VOID = "void"
+    REFUNDED = "refunded"
+    WRONG_EVENT = "wrong_event"
+    #: The pass is for other gates.
+    WRONG_GATE = "wrong_gate"
+    NOT_YET = "not_yet"
+    TOO_LATE = "too_late"
+    BAD_SIGNATURE = "bad_signature"
+    #: Issued anew since.
+    SUPERSEDED = "superseded"
+    UNKNOWN = "unknown"
+    EVENT_CANCELLED = "event_cancelled"
+    #: No scan of a ticket: takes an earlier one back.
+    UNDONE = "undone"
+
+
 #: Where an event may go from where it is.
 EVENT_MOVES: dict[EventStatus, frozenset[EventStatus]] = {
     EventStatus.PENDING: frozenset({EventStatus.APPROVED, EventStatus.REJECTED, EventStatus.CANCELLED}),

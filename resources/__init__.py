@@ -24,6 +24,7 @@ from resources import (
     docs,
     events,
     exports,
+    gate,
     health,
     logs,
     media,
@@ -111,6 +112,13 @@ URLS: list[tuple[type[Resource], list[str]]] = [
     (organizer.AttendeeList, ["/organizer/events/<id:event_id>/attendees"]),
     (organizer.CheckIn, ["/organizer/checkin/<id:ticket_id>"]),
     (organizer.CheckOut, ["/organizer/checkout/<id:ticket_id>"]),
+    # The gate
+    (gate.ScanList, ["/checkin/scans"]),
+    (gate.ScanUndoing, ["/checkin/scans/<id:scan_id>/undo"]),
+    (gate.Manifest, ["/checkin/manifest"]),
+    (gate.GateCounts, ["/organizer/events/<id:event_id>/gate"]),
+    (gate.GatePassList, ["/organizer/events/<id:event_id>/gate-passes"]),
+    (gate.GatePassDetail, ["/organizer/events/<id:event_id>/gate-passes/<id:pass_id>"]),
     # Admin
     (admin.PendingEventList, ["/admin/pending"]),
     (admin.EventApproval, ["/admin/approve/<id:event_id>", "/admin/<id:event_id>"]),

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
 from functools import cache
 from typing import Any, TypeVar, get_origin
 
@@ -22,17 +23,27 @@ from sqlalchemy import Select
 from config import settings
 from models import Role, User
 from schemas.common import Page as PageQuery
-from services import accounts, idempotency
+from services import accounts, gate_passes, idempotency
+from services.gate_passes import Gatekeeper
 from services.idempotency import Taken
 from utils import http, tokens
 from utils.errors import Forbidden, TicksyError, Unauthenticated
 from utils.pagination import Page, paginate
 
-#: Roles that may call a method; PUBLIC is open to nobody in particular.
-Access = frozenset[Role] | None
+
+class Without(Enum):
+    """Callers without an account."""
+
+    #: `Authorization: Gate <secret>`. The method's actor may be a GatePass then.
+    GATE_PASS = "holders of a gate pass"
+
+
+#: Who may call a method; PUBLIC is open to nobody in particular.
+Access = frozenset[Role | Without] | None
 PUBLIC: Access = None
 LOGGED_IN: Access = frozenset(Role)
 ORGANIZERS: Access = frozenset({Role.ORGANIZER, Role.ADMIN})
+AT_THE_GATE: Access = frozenset({Role.ORGANIZER, Role.ADMIN, Without.GATE_PASS})
 ADMINS: Access = frozenset({Role.ADMIN})
 
 JSON_MAX_BYTES = 256 * 1024
@@ -119,11 +130,14 @@ class Resource(flask_restful.Resource):
         request.max_content_length = declared.max_bytes
         if declared.takes_image:
             request.max_content_length += int(settings.IMAGE_MAX_MB * 1024 * 1024)
-        user_id = read_token(declared.access)
+        secret = read_gate_secret(declared.access)
+        user_id = read_token(declared.access) if secret is None else None
         if declared.idempotent:
             http.read_body()  # kept as it came, which a form that is parsed is not
         # Off the wire before a database connection is taken: a slow sender holds nobody up but itself.
         http.receive(may_be_form=declared.body is not None)
+        if secret is not None:
+            return _answer(method, gate_passes.authenticate(secret), args, values)
         actor = current_actor(user_id, declared.access)
         if not declared.idempotent:
             return _answer(method, actor, args, values)
@@ -133,7 +147,7 @@ class Resource(flask_restful.Resource):
         return _answer_once(actor, key, lambda taken: _answer(method, actor, args, values | {"taken": taken}))
 
 
-def _answer(method: Callable[..., Any], actor: User | None, args: Any, values: dict[str, Any]) -> Response:
+def _answer(method: Callable[..., Any], actor: Gatekeeper | None, args: Any, values: dict[str, Any]) -> Response:
     declared: Endpoint = method.endpoint  # type: ignore[attr-defined]
     if declared.query is not None:
         values["query"] = http.read_query(declared.query)
@@ -179,6 +193,11 @@ def _answer_once(actor: User, key: str, work: Callable[[Taken], Response]) -> Re
     return response
 
 
+def read_gate_secret(access: Access) -> str | None:
+    """The secret of the request's gate pass, where one may be used. Elsewhere a pass is no token at all."""
+    return tokens.read_gate_secret() if access is not None and Without.GATE_PASS in access else None
+
+
 def read_token(access: Access) -> int | None:
     """The user id the request's token names, if it has a good one. Raises Unauthenticated on routes that need it."""
     try:
@@ -203,9 +222,13 @@ def current_actor(user_id: int | None, access: Access) -> User | None:
             raise
         return None
     if access is not None and actor.role not in access:
-        roles = " and ".join(sorted(role.value + "s" for role in access))
-        raise Forbidden(f"Only {roles} can do this.")
+        raise Forbidden(f"Only {name_callers(access)} can do this.")
     return actor
+
+
+def name_callers(access: frozenset[Role | Without]) -> str:
+    names = sorted(one.value + "s" if isinstance(one, Role) else one.value for one in access)
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def _answer_page(page: Page, returns: Any) -> Response:

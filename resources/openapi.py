@@ -13,7 +13,7 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
 from models import Role
-from resources.base import PUBLIC, Access, Endpoint, Resource
+from resources.base import PUBLIC, Access, Endpoint, Resource, Without, name_callers
 from schemas.common import Page
 from schemas.examples import EXAMPLES
 from utils import errors, json_schema
@@ -101,7 +101,15 @@ def build(urls: Sequence[tuple[type[Resource], list[str]]], *, server: str) -> d
         "components": {
             "schemas": components,
             "headers": {name: {"description": text, "schema": schema} for name, (text, schema) in _HEADERS.items()},
-            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+                "gate": {
+                    "type": "apiKey",
+                    "in": "header",
+                    "name": "Authorization",
+                    "description": "`Gate <secret>`, with the secret of a gate pass",
+                },
+            },
         },
     }
 
@@ -178,12 +186,14 @@ def _who_may(access: Access) -> str:
         return "Open to all."
     if access == frozenset(Role):
         return "For everybody who is logged in."
-    return f"For {' and '.join(sorted(role.value + 's' for role in access))}."
+    return f"For {name_callers(access)}."
 
 
 def _security(one: Operation) -> list[dict[str, list[str]]]:
-    if one.endpoint.access is not PUBLIC:
-        return [{"bearer": []}]
+    access = one.endpoint.access
+    if access is not None:
+        ways = ["bearer", "gate"] if Without.GATE_PASS in access else ["bearer"]
+        return [{way: []} for way in ways]
     # A method that names its actor answers some of them differently.
     return [{}, {"bearer": []}] if "actor" in inspect.signature(one.function).parameters else []
 

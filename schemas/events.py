@@ -14,6 +14,7 @@ from schemas.common import (
     END_OF_DAY,
     Answer,
     Changes,
+    Flag,
     Label,
     Line,
     Moment,
@@ -44,6 +45,8 @@ class NewEvent(Request):
     #: Comma-separated.
     tags: Annotated[Line | None, EMPTY_IS_NONE] = None
     refund_until_hours: RefundHours = 0
+    #: Whether who went out at the gate may come in again.
+    allows_reentry: Flag = False
 
 
 class EventChanges(Changes):
@@ -57,6 +60,7 @@ class EventChanges(Changes):
     category: Label | None = None
     tags: Annotated[Line | None, EMPTY_IS_NONE] = None
     refund_until_hours: RefundHours = None
+    allows_reentry: Annotated[Flag | None, EMPTY_IS_NONE] = None
 
 
 class EventSearch(Page):
@@ -139,6 +143,8 @@ class OwnEvent(EventOut):
     rejection_reason: str | None
     #: Up to how many hours before the start its organizer may refund orders; null is never.
     refund_until_hours: int | None
+    #: Whether who went out at the gate may come in again.
+    allows_reentry: bool
 
 
 class EventSaved(OwnEvent):

@@ -1,14 +1,11 @@
-"""Checking in: who holds a ticket goes in, once. The one place that moves tickets between valid and used."""
+"""Checking in by hand, from the list of attendees: who holds a ticket goes in, once. `services.gate` moves it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import select
-from sqlalchemy.orm import contains_eager
-
-from models import EventStatus, Ticket, TicketStatus, TicketType, User
-from services import audit
+from models import Direction, EventStatus, Scan, ScanResult, Ticket, TicketStatus, User
+from services import audit, gate
 from utils import clock
 from utils.database import db, transaction
 from utils.errors import Conflict, NotFound
@@ -31,17 +28,20 @@ class Outcome:
 def check_in(*, actor: User, ticket_id: int) -> Outcome:
     """Let the ticket's holder in. Of any number at once, one changes the ticket; the others are told it was used.
 
-    Raises NotFound for a ticket of somebody else's event, TicketVoid, Conflict for a cancelled event.
+    The hours of the gates do not bind an organizer. Raises NotFound for a ticket of somebody else's event, TicketVoid,
+    Conflict for a cancelled event.
     """
     with transaction():
         ticket = _lock_ticket(actor, ticket_id)
-        if ticket.status is TicketStatus.VOID:
-            raise TicketVoid
-        if ticket.ticket_type.event.status is EventStatus.CANCELLED:
+        event = ticket.ticket_type.event
+        if event.status is EventStatus.CANCELLED:
             raise Conflict("This event has been cancelled.", code="event_cancelled")
-        if ticket.status is TicketStatus.USED:
+        now = clock.now()
+        scan = Scan(event_id=event.id, ticket=ticket, direction=Direction.IN, scanned_at=now, **gate.by(actor))
+        gate.pass_gate(scan, ticket, gate.entries_of([ticket.id])[ticket.id], allows_reentry=event.allows_reentry)
+        db.session.add(scan)
+        if scan.result is not ScanResult.OK:
             return Outcome(ticket, _already_in(ticket), is_changed=False)
-        ticket.status, ticket.checked_in_at = TicketStatus.USED, clock.now()
         audit.record(actor, "ticket_checked_in", ticket, code=ticket.code)
     return Outcome(ticket, f"{_holder(ticket)} is checked in.", is_changed=True)
 
@@ -50,12 +50,11 @@ def check_out(*, actor: User, ticket_id: int) -> Outcome:
     """Take a check-in back, as if it had not been. Raises NotFound, TicketVoid."""
     with transaction():
         ticket = _lock_ticket(actor, ticket_id)
-        if ticket.status is TicketStatus.VOID:
-            raise TicketVoid
         if ticket.status is TicketStatus.VALID:
             return Outcome(ticket, f"{_holder(ticket)} is not checked in.", is_changed=False)
         was_in_since = ticket.checked_in_at
-        ticket.status, ticket.checked_in_at = TicketStatus.VALID, None
+        moves = gate.moves_of([ticket.id])
+        gate.take_back(actor, ticket, moves, count=len(moves))
         audit.record(
             actor,
             "ticket_checked_out",
@@ -67,18 +66,11 @@ def check_out(*, actor: User, ticket_id: int) -> Outcome:
 
 
 def _lock_ticket(actor: User, ticket_id: int) -> Ticket:
-    """The ticket's row alone is locked: gates of one event do not wait for each other, nor for those who buy."""
-    ticket = db.session.scalar(
-        select(Ticket)
-        .join(Ticket.ticket_type)
-        .join(TicketType.event)
-        .where(Ticket.id == ticket_id)
-        .options(contains_eager(Ticket.ticket_type).contains_eager(TicketType.event))
-        .with_for_update(key_share=True, of=Ticket)
-        .execution_options(populate_existing=True)
-    )
-    if ticket is None or not ticket.ticket_type.event.is_run_by(actor):
+    ticket = gate.lock_ticket(ticket_id)
+    if not ticket.ticket_type.event.is_run_by(actor):
         raise NotFound("There is no such ticket.")
+    if ticket.status is TicketStatus.VOID:
+        raise TicketVoid
     return ticket
 
 

@@ -21,8 +21,8 @@ from utils.errors import Conflict, Invalid, NotFound
 
 #: A change of an approved event that needs no admin: it ends at another time, by so much at most.
 HARMLESS = timedelta(days=1)
-#: Others: they concern those alone who have bought already, and can only become kinder to them.
-_HARMLESS_FACTS = frozenset({"refund_until_hours"})
+#: Others: they concern those alone who have bought already. Refunds can only become kinder to them.
+_HARMLESS_FACTS = frozenset({"refund_until_hours", "allows_reentry"})
 
 #: Words of a search that are looked at.
 _MOST_WORDS = 20

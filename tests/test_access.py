@@ -15,7 +15,9 @@ from werkzeug.test import TestResponse
 import resources
 from models import Claim, Event, EventStatus, Order, RequestKind, Review, Role, Ticket, User
 from resources.base import PUBLIC, Endpoint
-from services import calendars, claims, exports, questions
+from services import calendars, claims, exports, gate_passes, questions, scans
+from services.gate_passes import NewPass
+from services.scans import Presented
 from tests.conftest import empty_tables
 from tests.support import Maker, cart, failure
 from utils import clock, ticket_address, tokens
@@ -128,6 +130,13 @@ TABLE: dict[tuple[str, str], tuple[int, ...]] = {
     ("GET", "/organizer/events/<id:event_id>/attendees"): OWN_EVENT,
     ("PATCH", "/organizer/checkin/<id:ticket_id>"): OWN_EVENT,
     ("PATCH", "/organizer/checkout/<id:ticket_id>"): OWN_EVENT,
+    ("POST", "/checkin/scans"): OWN_EVENT,
+    ("POST", "/checkin/scans/<id:scan_id>/undo"): OWN_EVENT,
+    ("GET", "/checkin/manifest"): OWN_EVENT,
+    ("GET", "/organizer/events/<id:event_id>/gate"): OWN_EVENT,
+    ("GET", "/organizer/events/<id:event_id>/gate-passes"): OWN_EVENT,
+    ("POST", "/organizer/events/<id:event_id>/gate-passes"): (401, 403, 403, 201, 404, 201, 401),
+    ("DELETE", "/organizer/events/<id:event_id>/gate-passes/<id:pass_id>"): OWN_EVENT,
     ("GET", "/admin/pending"): ADMINS,
     ("PATCH", "/admin/approve/<id:event_id>"): ADMINS,
     ("PATCH", "/admin/<id:event_id>"): ADMINS,
@@ -157,6 +166,14 @@ TABLE: dict[tuple[str, str], tuple[int, ...]] = {
     ("GET", "/admin/refunds"): ADMINS,
     ("POST", "/admin/refunds/<id:refund_id>/retry"): ADMINS,
     ("POST", "/admin/refunds/<id:refund_id>/by-hand"): ADMINS,
+}
+
+#: What the holder of a gate pass for the event is answered; everywhere else he is nobody.
+WITH_A_PASS: dict[tuple[str, str], int] = {
+    ("POST", "/checkin/scans"): 200,
+    ("POST", "/checkin/scans/<id:scan_id>/undo"): 200,
+    ("GET", "/checkin/manifest"): 200,
+    ("GET", "/organizer/events/<id:event_id>/gate"): 200,
 }
 
 
@@ -206,6 +223,8 @@ class World:
         ticket_type = make.ticket_type(event, quantity=3)
 
         self.export_token = self._export(organizer, event)
+        self.gate_event = make.event(organizer)
+        self.gate_pass = self._gate_pass(organizer, self.gate_event)
         self.order_payment_id = order.payments[0].id
         self.ids = {
             "user_id": attendee.id,
@@ -225,8 +244,15 @@ class World:
             "claim_id": self._claim(order).id,
             "name": self._picture(),
             "asset": "start.js",
+            "pass_id": self.gate_pass.gate_pass.id,
+            "scan_id": self._scan(self.gate_event),
         }
-        self.events = {"/profile/my-upcoming": upcoming, "/profile/my-past": past, "/events/<id:event_id>/rev": past}
+        self.events = {
+            "/profile/my-upcoming": upcoming,
+            "/profile/my-past": past,
+            "/events/<id:event_id>/rev": past,
+            "/organizer/events/<id:event_id>/gate": self.gate_event,
+        }
 
     def _question(self) -> str:
         """The secret of the address at which the answer to a question is expected."""
@@ -256,6 +282,20 @@ class World:
         with self.make.app.app_context():
             return ticket_address.make(ticket.id, ticket.rotation)
 
+    def _gate_pass(self, owner: User, event: Event) -> NewPass:
+        with self.make.app.app_context():
+            return gate_passes.make_pass(actor=owner, event_id=event.id, name="Juma", gates=[], expires_at=None)
+
+    def _scan(self, event: Event) -> int:
+        """The id of one that let somebody in, with the gate pass, of a ticket nothing else is done to."""
+        order, _ = self.make.order(self.make.attendee(), self.make.ticket_type(event, name="Crew", price=0))
+        [ticket] = [one for one in self.make.tickets() if one.order_id == order.id]
+        with self.make.app.app_context(), clock.set_to(event.starts_at):
+            holder = gate_passes.authenticate(self.gate_pass.secret)
+            presented = Presented(nonce="0123456789abcdef", code=ticket.code)
+            [answered] = scans.record_scans(actor=holder, event_id=None, scans=[presented])
+            return answered.scan.id
+
     def _review(self, event: Event, writer: User | None) -> None:
         """Of somebody whose ticket is gone since."""
         assert writer is not None
@@ -283,7 +323,11 @@ class World:
 
     def query(self, address: str) -> dict[str, Any]:
         """What has to be asked there."""
-        return {"code": self.ids["ticket_code"]} if address == "/tickets/check" else {}
+        asked = {
+            "/tickets/check": {"code": self.ids["ticket_code"]},
+            "/checkin/manifest": {"event_id": self.gate_event.id},
+        }
+        return asked.get(address, {})
 
     def body(self, method: str, address: str) -> dict[str, Any] | None:
         """Something right to send there."""
@@ -313,17 +357,22 @@ class World:
             ("PATCH", "/admin/users/<id:user_id>/role"): {"role": "organizer"},
             ("POST", "/admin/payments/<id:payment_id>/attach"): {"order": self.ids["order_id"]},
             ("POST", "/admin/refunds/<id:refund_id>/by-hand"): {"receipt": "SG632NMUAB"},
+            ("POST", "/checkin/scans"): {
+                "event_id": self.gate_event.id,
+                "scans": [{"code": "TK7P-4M2Q-9XWD", "nonce": "7f3a9c52e1b04d68"}],
+            },
+            ("POST", "/organizer/events/<id:event_id>/gate-passes"): {"name": "Achieng", "gates": ["North"]},
         }.get((method, address))
 
     def call(self, client: FlaskClient, caller: str, method: str, address: str) -> TestResponse:
         user = self.callers[caller]
-        headers = self.make.headers(user) if user else {}
-        body = self.body(method, address)
-        sent = {} if body is None else {"json": body}
-        query = self.query(address)
-        return client.open(
-            self.fill(address), method=method, headers=headers, query_string=query, buffered=True, **sent
-        )
+        return self.call_with(client, self.make.headers(user) if user else {}, method, address)
+
+    def call_with(self, client: FlaskClient, headers: dict[str, str], method: str, address: str) -> TestResponse:
+        sent: dict[str, Any] = {"query_string": self.query(address)}
+        if (body := self.body(method, address)) is not None:
+            sent["json"] = body
+        return client.open(self.fill(address), method=method, headers=headers, buffered=True, **sent)
 
 
 # ── The matrix ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -357,6 +406,19 @@ def test_everybody_is_answered_as_the_table_says(
             empty_tables(database_url)
             world = World(make)
     assert answers == dict(zip(CALLERS, TABLE[method, address], strict=True))
+
+
+def test_a_gate_pass_opens_the_gates_of_its_event_and_nothing_else(client: FlaskClient, make: Maker) -> None:
+    """Where it is not for gates, it is no token: nobody's answer, and refused where somebody has to be named."""
+    world = World(make)
+    headers = {"Authorization": f"Gate {world.gate_pass.secret}"}
+    for method, address, endpoint in every_endpoint():
+        if (method, address) in WITH_A_PASS or endpoint.access is not PUBLIC:
+            answer = world.call_with(client, headers, method, address)
+            assert answer.status_code == WITH_A_PASS.get((method, address), 401), (method, address)
+        elif method == "GET":
+            answer = world.call_with(client, headers, method, address)
+            assert answer.status_code == TABLE[method, address][0], (method, address)
 
 
 @pytest.mark.parametrize("status", [EventStatus.PENDING, EventStatus.REJECTED, EventStatus.CANCELLED])

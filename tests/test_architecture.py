@@ -68,7 +68,8 @@ def test_a_module_imports_only_downwards(path: Path) -> None:
 def test_a_resource_imports_no_other_resource(path: Path) -> None:
     if path.name not in ("__init__.py", "openapi.py"):  # the table, and what describes it
         assert {name for name in imports(path) if name.startswith("resources")} <= {
-            f"resources.base.{name}" for name in ("ADMINS", "LOGGED_IN", "ORGANIZERS", "PUBLIC", "Resource", "endpoint")
+            f"resources.base.{name}"
+            for name in ("ADMINS", "AT_THE_GATE", "LOGGED_IN", "ORGANIZERS", "PUBLIC", "Resource", "endpoint")
         }
 
 

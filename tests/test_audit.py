@@ -21,6 +21,8 @@ WITHOUT_A_LINE = {
     ("DELETE", "/events/<id:event_id>/save"): "nothing was saved",
     ("POST", "/events/<id:event_id>/attendees/export-link"): "changes nothing: the download it allows has its line",
     ("PATCH", "/organizer/checkout/<id:ticket_id>"): "nobody was in",
+    ("POST", "/checkin/scans"): "kept among the scans, which say who made them",
+    ("POST", "/checkin/scans/<id:scan_id>/undo"): "the same",
     ("POST", "/api/payment/callback/<secret:token>"): "kept in the inbox, to the letter",
     ("POST", "/api/payment/callback"): "changes nothing: it only makes us ask M-PESA",
     ("POST", "/payments/callback"): "the same",

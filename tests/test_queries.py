@@ -17,7 +17,7 @@ from sqlalchemy import event as sqlalchemy_event
 from models import EventStatus, TicketType, User
 from resources import URLS
 from schemas.common import Nothing, Page
-from services import alerts, booking, claims, reviews, saved_events
+from services import alerts, booking, claims, gate_passes, reviews, saved_events
 from services.booking import Line
 from tests.pictures import picture, upload
 from tests.support import Maker, failure, new_receipt, success
@@ -212,6 +212,15 @@ def organizer_stats(make: Maker, count: int) -> Scene:
     return Scene(my_events(make, count).user, "/organizer/stats")
 
 
+def gate_passes_of_event(make: Maker, count: int) -> Scene:
+    organizer = make.organizer()
+    event = make.event(organizer)
+    for _ in range(count):
+        with make.app.app_context():
+            gate_passes.make_pass(actor=organizer, event_id=event.id, name="Juma", gates=[], expires_at=None)
+    return Scene(organizer, f"/organizer/events/{event.id}/gate-passes")
+
+
 SCENES: dict[str, Callable[[Maker, int], Scene]] = {
     "/events": catalogue,
     "/my-events": my_events,
@@ -226,6 +235,7 @@ SCENES: dict[str, Callable[[Maker, int], Scene]] = {
     "/attendee/past-events": past,
     "/profile/my-past-events": past,
     "/organizer/stats": organizer_stats,
+    "/organizer/events/<id:event_id>/gate-passes": gate_passes_of_event,
     "/admin/pending": pending,
     "/admin/users": users,
     "/admin/logs": log_lines,
@@ -348,6 +358,7 @@ def test_a_get_never_writes(client: FlaskClient, make: Maker, open_and_over: dic
     values |= {"order_id": open_and_over["paid"]} if "tickets.pdf" in address else {}
     path = re.sub(r"<\w+:(\w+)>", lambda part: str(values[part[1]]), address)
     query = {"code": values["ticket_code"]} if address == "/tickets/check" else {}
+    query |= {"event_id": values["event_id"]} if address == "/checkin/manifest" else {}
     with recorded(make) as statements:
         answer = client.get(path, headers=values["headers"], query_string=query, buffered=True)
     assert answer.status_code == 200, answer.text

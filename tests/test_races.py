@@ -18,10 +18,11 @@ from sqlalchemy.engine import make_url
 
 import tasks
 from config import Settings
-from models import Order, OrderStatus, TicketType, User
+from models import Order, OrderStatus, Scan, Ticket, TicketType, User
 from services import refunds, settlement
 from tests import live
 from tests.daraja.process import Simulator
+from tests.gates import SCANS, Gate, new_nonce, scan_of
 from tests.live import Live
 from tests.support import (
     Maker,
@@ -304,3 +305,50 @@ def test_a_callback_is_answered_while_somebody_else_holds_its_order(
         assert requests.post(address, data=success(placed.total_kes), timeout=2).status_code == 200
         assert make.status(placed.id) is OrderStatus.PENDING
     wait_until(lambda: make.status(placed.id) is OrderStatus.PAID)
+
+
+def test_two_hundred_scans_of_twenty_tickets_at_four_gates_let_twenty_in(server: Live, make: Maker) -> None:
+    """Ten scans of each ticket, by an organizer and by gate passes, in two processes at once."""
+    gate = Gate(make.app.test_client(), make)
+    tickets = gate.tickets(10) + gate.tickets(10)
+    devices = [gate.headers, *(gate.a_pass(gates=[f"Gate {number}"]) for number in (2, 3, 4))]
+
+    def scan(ticket: Ticket, device: int) -> dict[str, Any]:
+        sent = {"code": ticket.code, "nonce": new_nonce(), "device": f"device {device}"}
+        sent |= {"event_id": gate.event.id} if device == 0 else {}
+        answer = requests.post(server.url + SCANS, json=sent, headers=devices[device], timeout=60)
+        assert answer.status_code == 200, answer.text
+        told: dict[str, Any] = answer.json()["results"][0]
+        return told
+
+    calls = [lambda one=one, n=n: scan(one, n % 4) for n, one in enumerate(tickets * 10)]
+    told = at_once(calls)
+    assert Counter(one["result"] for one in told) == {"ok": 20, "already_in": 180}
+    assert {one["ticket_id"] for one in told if one["result"] == "ok"} == {one.id for one in tickets}
+    assert not any(one["is_conflict"] for one in told)
+    assert Counter(one.result.value for one in make.rows(Scan)) == {"ok": 20, "already_in": 180}
+
+
+def test_batches_of_four_devices_at_once_let_each_ticket_in_once(server: Live, make: Maker) -> None:
+    """Each device was without a network and let everybody in; all come back at the same moment, each twice."""
+    gate = Gate(make.app.test_client(), make)
+    tickets = gate.tickets(10) + gate.tickets(10)
+    uploads = []
+    for device in range(4):
+        when = clock.ago(minutes=30 - device).isoformat()
+        order = tickets if device % 2 else tickets[::-1]
+        scans = [scan_of(one, scanned_at=when) for one in order]
+        uploads.append({"event_id": gate.event.id, "device": f"device {device}", "scans": scans})
+
+    def upload(body: dict[str, Any]) -> dict[str, Any]:
+        answer = requests.post(server.url + SCANS, json=body, headers=gate.headers, timeout=60)
+        assert answer.status_code == 200, answer.text
+        told: dict[str, Any] = answer.json()
+        return told
+
+    told = at_once([lambda body=body: upload(body) for body in uploads * 2])
+    assert told[:4] == told[4:]
+    results = [one["result"] for answer in told[:4] for one in answer["results"]]
+    assert Counter(results) == {"ok": 20, "already_in": 60}
+    assert sum(len(answer["double_entries"]) for answer in told[:4]) == 60
+    assert len(make.rows(Scan)) == 80

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from flask import request
 from flask_jwt_extended import JWTManager, create_access_token, get_jwt_identity, verify_jwt_in_request
 from flask_jwt_extended.exceptions import JWTExtendedException, NoAuthorizationError
 from jwt import ExpiredSignatureError, PyJWTError
@@ -28,3 +29,9 @@ def read() -> int | None:
         raise Unauthenticated("Your session has ended. Please log in again.", code="token_expired") from None
     except (JWTExtendedException, PyJWTError, ValueError):
         raise Unauthenticated("This access token is not valid. Please log in again.", code="token_invalid") from None
+
+
+def read_gate_secret() -> str | None:
+    """The secret of `Authorization: Gate <secret>`; None when the request has no such header."""
+    given = request.authorization
+    return (given.token or "") if given is not None and given.type == "gate" else None
