@@ -74,17 +74,18 @@ class _ByText:
 
 
 def send_mails() -> int:
-    """Send e-mails that are due; returns how many were taken in hand."""
+    """Send e-mails that are due; returns how many were dealt with, 0 where the mail server takes none."""
     return _send_due(NotificationChannel.EMAIL, _ByMail)
 
 
 def send_texts() -> int:
-    """Send text messages that are due; returns how many were taken in hand."""
+    """Send text messages that are due; returns how many were dealt with, 0 where the service takes none."""
     return _send_due(NotificationChannel.SMS, _ByText)
 
 
 def _send_due(channel: NotificationChannel, connect: Callable[[], _Carrier]) -> int:
-    """The longest due first, until the carrier takes no more: those that follow keep their tries."""
+    """The longest due first, until the carrier takes no more: then those that follow keep their tries, and the worker
+    rests."""
     if not notifications.is_set_up(channel):
         return 0
     taken = 0
@@ -92,7 +93,7 @@ def _send_due(channel: NotificationChannel, connect: Callable[[], _Carrier]) -> 
         while taken < _AT_ONCE and (message := _take(channel)) is not None:
             taken += 1
             if message.state is NotificationState.QUEUED and not _try(carrier, message):
-                break
+                return 0
     return taken
 
 

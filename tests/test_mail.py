@@ -210,7 +210,7 @@ def test_pauses_grow_for_a_day_and_then_it_has_failed(app: Flask, make: Maker) -
             assert message.next_try_at is not None
             with clock.set_to(max(message.next_try_at, first)):
                 tried.append(clock.now())
-                assert tasks.run_once(app, SEND) == 1
+                tasks.run_once(app, SEND)
     pauses = [later - earlier for earlier, later in itertools.pairwise(tried[1:])]
     assert pauses == sorted(pauses)
     assert timedelta(hours=23) < tried[-1] - tried[1] < timedelta(hours=25)
@@ -224,7 +224,7 @@ def test_pauses_grow_for_a_day_and_then_it_has_failed(app: Flask, make: Maker) -
 def test_a_server_that_is_away_costs_one_message_of_a_run_its_try(app: Flask, make: Maker) -> None:
     with changed_settings(app, MAIL_URL=f"smtp://127.0.0.1:{free_port()}", MAIL_FROM=SENDER):
         tell(make, count=3)
-        assert tasks.run_once(app, SEND) == 1
+        assert tasks.run_once(app, SEND) == 0  # so that the worker rests
     assert [one.tries for one in make.rows(Notification)] == [1, 0, 0]
 
 

@@ -150,7 +150,8 @@ def test_a_refusal_of_one_number_holds_up_no_other_and_an_empty_account_all_of_t
     with carried_by(app, service.url):
         tell(make, 3)
         service.code, service.status = 405, "InsufficientBalance"
-        assert tasks.run_once(app, SEND) == 1
+        assert tasks.run_once(app, SEND) == 0
+        assert [one.tries for one in make.rows(Notification)] == [1, 0, 0]
         service.code, service.status = 403, "InvalidPhoneNumber"
         assert tasks.run_once(app, SEND) == 2
 
