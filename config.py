@@ -20,7 +20,8 @@ from flask import current_app
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from werkzeug.local import LocalProxy
 
-from utils.callers import is_network
+from utils import carriers
+from utils.callers import SAFARICOM, is_network
 from utils.database import normalise_url
 
 ROOT = Path(__file__).resolve().parent
@@ -44,21 +45,6 @@ SIMULATED = {
     "MPESA_SHORTCODE": "174379",
     "MPESA_PASSKEY": "simulator-passkey",
 }
-#: Where Safaricom posts from (portal, "Going live").
-SAFARICOM = [
-    "196.201.214.200",
-    "196.201.214.206",
-    "196.201.213.114",
-    "196.201.214.207",
-    "196.201.214.208",
-    "196.201.213.44",
-    "196.201.212.127",
-    "196.201.212.138",
-    "196.201.212.129",
-    "196.201.212.136",
-    "196.201.212.74",
-    "196.201.212.69",
-]
 #: What else the simulator accepts. The certificate is written by the simulator itself.
 SIMULATED_INITIATOR = ("simulator-initiator", "simulator-initiator-password")
 SIMULATED_CERTIFICATE = INSTANCE / "simulator" / "certificate.cer"
@@ -99,6 +85,8 @@ class Settings(BaseModel):
     PUBLIC_URL: str = ""
     #: Addresses of frontends, comma-separated. No wildcard.
     CORS_ORIGINS: ListOf[str] = []
+    #: Where people use Ticksy; messages link to its pages. Empty: the first of CORS_ORIGINS, or PUBLIC_URL.
+    FRONTEND_URL: str = ""
     PORT: int = Field(5000, ge=1, le=65535)
 
     MPESA_CONSUMER_KEY: str = Field("", repr=False)
@@ -131,6 +119,11 @@ class Settings(BaseModel):
     LISTED_WITHIN_MINUTES: float = Field(60, gt=0)
     #: Where alerts to admins are posted. Empty: they stand in the log and in their list.
     ALERT_URL: str = Field("", repr=False)
+    #: Who takes our e-mail, smtp://user:password@host:port, and whom it is from. Empty: no e-mail is written.
+    MAIL_URL: str = Field("", repr=False)
+    MAIL_FROM: str = ""
+    #: Who takes our text messages. Empty: none are written.
+    SMS_URL: str = Field("", repr=False)
     #: Where Safaricom posts results: https://yourdomain.com/api/payment/callback
     CALLBACK_URL: str = ""
     #: Seconds to wait for Daraja to take the connection, and to answer.
@@ -186,6 +179,11 @@ class Settings(BaseModel):
     def is_local(self) -> bool:
         """Whether no real money and no real person is near."""
         return self.FLASK_ENV in ("development", "testing")
+
+    @property
+    def frontend_url(self) -> str:
+        """Where pages for people are, without a slash at its end."""
+        return (self.FRONTEND_URL or next(iter(self.CORS_ORIGINS), self.PUBLIC_URL)).rstrip("/")
 
     @property
     def most_streams(self) -> int:
@@ -263,19 +261,25 @@ def _faults(settings: Settings) -> list[str]:
         faults.append("MPESA_PARTY_B must be the till for CustomerBuyGoodsOnline")
     if settings.MPESA_PARTY_B and not re.fullmatch(r"[0-9]{5,7}", settings.MPESA_PARTY_B):
         faults.append("MPESA_PARTY_B must be five to seven digits")
+    faults += carriers.faults(
+        mail_url=settings.MAIL_URL,
+        mail_from=settings.MAIL_FROM,
+        sms_url=settings.SMS_URL,
+        may_be_clear=settings.is_local,
+    )
     if settings.is_local:
         return faults + _faults_where_nothing_is_real(settings)
     return faults + _faults_where_money_is_real(settings)
 
 
-_ADDRESSES = ("PUBLIC_URL", "CALLBACK_URL", "MPESA_BASE_URL", "ALERT_URL")
+_ADDRESSES = ("PUBLIC_URL", "FRONTEND_URL", "CALLBACK_URL", "MPESA_BASE_URL", "ALERT_URL")
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 def _faults_where_nothing_is_real(settings: Settings) -> list[str]:
     return [
         f"{name} must be on this machine in {settings.FLASK_ENV} (for Safaricom's sandbox use FLASK_ENV=staging)"
-        for name in ("MPESA_BASE_URL", "CALLBACK_URL", "ALERT_URL")
+        for name in ("MPESA_BASE_URL", "CALLBACK_URL", "ALERT_URL", "MAIL_URL", "SMS_URL")
         if getattr(settings, name) and _parts(getattr(settings, name)).hostname not in _LOOPBACK
     ]
 
@@ -294,8 +298,9 @@ def _faults_where_money_is_real(settings: Settings) -> list[str]:
         faults.append(f"CALLBACK_URL must end in {CALLBACK_PATH}")
     if settings.CALLBACK_URL.lower() != settings.CALLBACK_URL:
         faults.append("CALLBACK_URL must be in lower case")
-    if settings.ALERT_URL and _parts(settings.ALERT_URL).scheme != "https":
-        faults.append("ALERT_URL must be an https:// address")
+    for name in ("ALERT_URL", "FRONTEND_URL"):
+        if getattr(settings, name) and _parts(getattr(settings, name)).scheme != "https":
+            faults.append(f"{name} must be an https:// address")
     if DARAJA[settings.FLASK_ENV] != settings.MPESA_BASE_URL:
         faults.append(f"MPESA_BASE_URL must be {DARAJA[settings.FLASK_ENV]} in {settings.FLASK_ENV}")
     return faults

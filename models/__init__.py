@@ -19,6 +19,7 @@ saved_events      what somebody wants to find again
 mpesa_access      Daraja's access token, shared by all processes
 mpesa_line        how fast we may push, whether it works, how far money has been reconciled
 idempotency_keys  answers given to requests that carried a key
+notifications     what people are told by e-mail and SMS, sent and still to be sent
 alerts            what admins have to be told
 audit_log         who changed what, when
 
@@ -31,12 +32,14 @@ from models.admission import GatePass, Scan, Ticket, TicketKey
 from models.back_office import Alert, AuditLog, IdempotencyKey, MpesaAccess, MpesaLine
 from models.catalogue import BETWEEN_WORDS, Event, TicketType
 from models.community import Review, SavedEvent
+from models.notifications import Notification
 from models.orders import Order, OrderItem
 from models.payments import Claim, MpesaMessage, MpesaRequest, Payment, Refund
 from models.people import User
 from models.states import (
     EVENT_MOVES,
     OPEN_PAYMENTS,
+    OPTIONAL_NOTIFICATIONS,
     ORDER_MOVES,
     PAYMENT_MOVES,
     REFUND_MOVES,
@@ -46,6 +49,9 @@ from models.states import (
     EventStatus,
     ForbiddenMove,
     MessageChannel,
+    NotificationChannel,
+    NotificationKind,
+    NotificationState,
     OrderStatus,
     PaymentMethod,
     PaymentStatus,
@@ -62,6 +68,7 @@ __all__ = [
     "BETWEEN_WORDS",
     "EVENT_MOVES",
     "OPEN_PAYMENTS",
+    "OPTIONAL_NOTIFICATIONS",
     "ORDER_MOVES",
     "PAYMENT_MOVES",
     "REFUND_MOVES",
@@ -81,6 +88,10 @@ __all__ = [
     "MpesaLine",
     "MpesaMessage",
     "MpesaRequest",
+    "Notification",
+    "NotificationChannel",
+    "NotificationKind",
+    "NotificationState",
     "Order",
     "OrderItem",
     "OrderStatus",

@@ -59,6 +59,9 @@ class Event(Model):
     calendar_sequence: Mapped[int] = mapped_column(default=0)
     #: Called off while everybody could see it: its calendar file goes on to say so.
     cancelled_in_public: Mapped[bool] = mapped_column(default=False)
+    #: When who holds a ticket was reminded of it as it is now, and invited to review it.
+    reminded_at: Mapped[datetime | None]
+    reviews_invited_at: Mapped[datetime | None]
 
     search_words: Mapped[Any] = mapped_column(
         TSVECTOR,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint
+from sqlalchemy import CheckConstraint, Text
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.columns import one_of
@@ -30,6 +31,8 @@ class User(Model):
     status: Mapped[AccountStatus] = mapped_column(one_of(AccountStatus), default=AccountStatus.ACTIVE)
     #: Which of its calendar addresses is the one that works.
     calendar_version: Mapped[int] = mapped_column(default=1)
+    #: Kinds of notifications that it does not want.
+    muted_notifications: Mapped[list[str]] = mapped_column(ARRAY(Text), default=list)
     created_at: Mapped[datetime] = mapped_column(default=clock.now)
 
     __table_args__ = (

@@ -135,6 +135,36 @@ class ClaimStatus(enum.Enum):
     CLOSED = "closed"
 
 
+class NotificationKind(enum.Enum):
+    ORDER_PAID = "order_paid"
+    #: An order ended without tickets; a single prompt that failed is none.
+    PAYMENT_FAILED = "payment_failed"
+    REFUND_STARTED = "refund_started"
+    REFUND_DONE = "refund_done"
+    EVENT_APPROVED = "event_approved"
+    EVENT_REJECTED = "event_rejected"
+    EVENT_CHANGED = "event_changed"
+    EVENT_CANCELLED = "event_cancelled"
+    EVENT_REMINDER = "event_reminder"
+    REVIEW_INVITATION = "review_invitation"
+
+
+class NotificationChannel(enum.Enum):
+    EMAIL = "email"
+    SMS = "sms"
+
+
+class NotificationState(enum.Enum):
+    #: Waits for its turn, or for its next try.
+    QUEUED = "queued"
+    #: Whoever carries it has taken it.
+    SENT = "sent"
+    #: It was refused, or tried for a day.
+    FAILED = "failed"
+    #: There was no more reason to send it.
+    DROPPED = "dropped"
+
+
 class TicketStatus(enum.Enum):
     VALID = "valid"
     USED = "used"
@@ -237,3 +267,7 @@ OPEN_PAYMENTS = frozenset(
 
 class ForbiddenMove(RuntimeError):
     """A bug: some code tried a state move that its table does not list."""
+
+
+#: What is told only to who wants to hear it: all else is about somebody's own order or event.
+OPTIONAL_NOTIFICATIONS = frozenset({NotificationKind.EVENT_REMINDER, NotificationKind.REVIEW_INVITATION})

@@ -29,6 +29,7 @@ from resources import (
     logs,
     media,
     mpesa,
+    notifications,
     openapi,
     orders,
     organizer,
@@ -56,6 +57,8 @@ URLS: list[tuple[type[Resource], list[str]]] = [
     (accounts.LogIn, ["/login"]),
     (accounts.UserDetail, ["/users/<id:user_id>"]),
     (profile.Profile, ["/profile/me"]),
+    (notifications.MyPreferences, ["/profile/me/notifications"]),
+    (notifications.Unsubscribe, ["/unsubscribe/<signed:choice>"]),
     # Events
     (events.EventList, ["/events"]),
     (events.EventDetail, ["/events/<id:event_id>"]),
@@ -148,6 +151,8 @@ URLS: list[tuple[type[Resource], list[str]]] = [
     (claims.ClaimList, ["/admin/claims"]),
     (claims.ClaimClosing, ["/admin/claims/<id:claim_id>/close"]),
     (alerts.AlertList, ["/admin/alerts"]),
+    (notifications.NotificationList, ["/admin/notifications"]),
+    (notifications.NotificationRetry, ["/admin/notifications/<id:notification_id>/retry"]),
 ]
 
 

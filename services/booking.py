@@ -23,7 +23,7 @@ from models import (
     TicketType,
     User,
 )
-from services import admission, audit, idempotency, orders, prompts, pushes, stock
+from services import admission, audit, idempotency, occasions, orders, prompts, pushes, stock
 from services.idempotency import Taken
 from services.prompts import Prompt
 from services.settlement import lock_order
@@ -166,8 +166,9 @@ def _create_order(
         return order, prompt
     order.move_to(OrderStatus.PAID)
     order.paid_at = clock.now()
-    admission.issue_tickets(order)
+    tickets = admission.issue_tickets(order)
     audit.record(actor, "order_paid", order)
+    occasions.tell_order_paid(order, tickets)
     db.session.flush()
     stock.sell(wanted)
     return order, None

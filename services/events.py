@@ -14,7 +14,7 @@ from sqlalchemy.orm import immediateload, joinedload, selectinload, with_express
 
 from config import settings
 from models import BETWEEN_WORDS, Event, EventStatus, Order, OrderItem, OrderStatus, Review, TicketType, User
-from services import admission, audit, stock
+from services import admission, audit, occasions, stock
 from utils import clock, images
 from utils.database import db, transaction
 from utils.errors import Conflict, Invalid, NotFound
@@ -187,6 +187,7 @@ def update_event(*, actor: User, event_id: int, changes: dict[str, Any], image: 
         if name is not None:
             old_image, changes["image"] = event.image, name
         needs_admin = not _is_harmless(event, changes)
+        was_at, was_in = event.starts_at, event.location
         for key, value in changes.items():
             setattr(event, key, value)
         if event.status is EventStatus.REJECTED or (event.status is EventStatus.APPROVED and needs_admin):
@@ -194,6 +195,10 @@ def update_event(*, actor: User, event_id: int, changes: dict[str, Any], image: 
             event.rejection_reason = None
         if changes:
             audit.record(actor, "event_updated", event, changed=sorted(changes), status=event.status.value)
+        if event.starts_at != was_at:
+            event.reminded_at = None
+        if changes.keys() & {"starts_at", "location"}:
+            occasions.tell_event_changed(event, was_at=was_at, was_in=was_in)
     if old_image is not None:
         images.remove(old_image, settings.UPLOAD_DIR)
     return get_event(actor=actor, event_id=event_id)
@@ -245,6 +250,7 @@ def cancel_event(*, actor: User, event_id: int) -> Event:
             _lock_unpaid_orders(event_id)
             freed = _close_open_orders(actor, event_id)
             audit.record(actor, "event_cancelled", event, paid_orders=_count_paid_orders(event_id))
+            occasions.tell_event_cancelled(event)
             session.flush()
             stock.release(freed)
     return get_event(actor=actor, event_id=event_id)

@@ -32,7 +32,7 @@ from models import (
     TicketStatus,
     User,
 )
-from services import admission, alerts, audit, stock
+from services import admission, alerts, audit, occasions, stock
 from services.judge import AWAITS_RECEIPTS
 from utils import clock
 from utils import phone as phones
@@ -104,8 +104,9 @@ def receive_money(order: Order, payment: Payment, *, channel: MessageChannel, re
     if refusal is None:
         order.move_to(OrderStatus.PAID)
         order.paid_at = payment.paid_at
-        admission.issue_tickets(order)
+        tickets = admission.issue_tickets(order)
         audit.record(None, "order_paid", order, receipt=payment.receipt)
+        occasions.tell_order_paid(order, tickets)
     else:
         order.move_to(OrderStatus.REFUND_DUE)
         order.refund_reason = refusal
@@ -257,6 +258,7 @@ def start_refund(payment: Payment, amount_kes: int, *, reason: str, requested_by
     db.session.add(refund)
     db.session.flush()
     audit.record(requested_by, "refund_started", refund, payment=payment.id, amount_kes=amount_kes, reason=reason)
+    occasions.tell_refund_started(refund)
     if is_by_hand:
         alerts.raise_alert("refund_by_hand", f"Refund {refund.id} has to be sent by hand.", target=refund)
     return refund
@@ -350,6 +352,7 @@ def drop_refund(order: Order | None, refund: Refund) -> None:
     refund.move_to(RefundStatus.DONE)
     refund.next_look_at, refund.note = None, TAKEN_BACK
     audit.record(None, "refund_dropped", refund, reason=TAKEN_BACK)
+    occasions.tell_refund_done(refund)
     _close_order(order)
 
 
@@ -367,6 +370,7 @@ def finish_refund(order: Order | None, refund: Refund, *, receipt: str | None) -
     refund.done_at, refund.next_look_at, refund.note = clock.now(), None, None
     refund.receipt = receipt or refund.receipt
     audit.record(None, "refund_done", refund, receipt=receipt)
+    occasions.tell_refund_done(refund)
     _close_order(order)
 
 

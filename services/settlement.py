@@ -21,7 +21,7 @@ from models import (
     Payment,
     PaymentStatus,
 )
-from services import alerts, audit, ledger, paybill, payouts, stock
+from services import alerts, audit, ledger, occasions, paybill, payouts, stock
 from services.inbox import receive_callback, receive_hint, store
 from services.judge import (
     FOREIGN_IDS,
@@ -288,7 +288,10 @@ def end_prompt(order: Order, payment: Payment, code: str, text: str) -> None:
         order.move_to(OrderStatus.FAILED)
         audit.record(None, "order_failed", order, code=code)
         db.session.flush()
+        occasions.tell_orders_ended([order.id])
         stock.release(order.wanted)
+    elif order.status is OrderStatus.EXPIRED:  # it was not certain yet then
+        occasions.tell_orders_ended([order.id])
 
 
 def _ask_now(payment: Payment, message: MpesaMessage, report: Report | None = None) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from sqlalchemy import ScalarSelect, func, select, update
 
 from models import Order, OrderItem, OrderStatus, TicketType
-from services import audit
+from services import audit, occasions
 from utils import clock
 from utils.database import db
 from utils.errors import Conflict
@@ -106,6 +106,7 @@ def expire_ended_orders(
         execution_options={"synchronize_session": "fetch"},
     )
     audit.record_all(None, "order_expired", Order, ids)
+    occasions.tell_orders_ended(ids)
     freed = (
         select(OrderItem.ticket_type_id, func.sum(OrderItem.quantity))
         .where(OrderItem.order_id.in_(ids))

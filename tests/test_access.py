@@ -13,9 +13,22 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 import resources
-from models import Claim, Event, EventStatus, Order, RequestKind, Review, Role, Ticket, User
+from models import (
+    Claim,
+    Event,
+    EventStatus,
+    Notification,
+    NotificationChannel,
+    NotificationKind,
+    Order,
+    RequestKind,
+    Review,
+    Role,
+    Ticket,
+    User,
+)
 from resources.base import PUBLIC, Endpoint
-from services import calendars, claims, exports, gate_passes, questions, scans
+from services import calendars, claims, exports, gate_passes, preferences, questions, scans
 from services.gate_passes import NewPass
 from services.scans import Presented
 from tests.conftest import empty_tables
@@ -57,6 +70,10 @@ TABLE: dict[tuple[str, str], tuple[int, ...]] = {
     ("GET", "/users/<id:user_id>"): ADMINS,
     ("GET", "/profile/me"): LOGGED_IN,
     ("PUT", "/profile/me"): LOGGED_IN,
+    ("GET", "/profile/me/notifications"): LOGGED_IN,
+    ("PUT", "/profile/me/notifications"): LOGGED_IN,
+    ("GET", "/unsubscribe/<signed:choice>"): EVERYBODY,
+    ("POST", "/unsubscribe/<signed:choice>"): EVERYBODY,
     ("GET", "/events"): EVERYBODY,
     ("POST", "/events"): (401, 403, 403, 201, 201, 201, 401),
     ("GET", "/events/<id:event_id>"): EVERYBODY,
@@ -156,6 +173,8 @@ TABLE: dict[tuple[str, str], tuple[int, ...]] = {
     ("GET", "/admin/claims"): ADMINS,
     ("POST", "/admin/claims/<id:claim_id>/close"): ADMINS,
     ("GET", "/admin/alerts"): ADMINS,
+    ("GET", "/admin/notifications"): ADMINS,
+    ("POST", "/admin/notifications/<id:notification_id>/retry"): (401, 403, 403, 403, 403, 409, 401),
     ("GET", "/admin/payments"): ADMINS,
     ("GET", "/admin/payments/<id:payment_id>"): ADMINS,
     ("POST", "/admin/payments/<id:payment_id>/recheck"): (401, 403, 403, 403, 403, 202, 401),
@@ -246,6 +265,8 @@ class World:
             "asset": "start.js",
             "pass_id": self.gate_pass.gate_pass.id,
             "scan_id": self._scan(self.gate_event),
+            "choice": self._unsubscribe(attendee),
+            "notification_id": self._notification(attendee),
         }
         self.events = {
             "/profile/my-upcoming": upcoming,
@@ -270,6 +291,27 @@ class World:
         """The secret part of the address of somebody's calendar."""
         with self.make.app.app_context():
             return calendars.get_address(owner).rsplit("/", 1)[1].removesuffix(".ics")
+
+    def _unsubscribe(self, reader: User) -> str:
+        """The secret part of the address that ends somebody's reminders."""
+        with self.make.app.app_context():
+            url = preferences.unsubscribe_url(user_id=reader.id, kind=NotificationKind.EVENT_REMINDER)
+        return url.rsplit("/", 1)[1]
+
+    def _notification(self, reader: User) -> int:
+        """One that is still to be sent."""
+        row = Notification(
+            key="1",
+            kind=NotificationKind.ORDER_PAID,
+            channel=NotificationChannel.EMAIL,
+            user_id=reader.id,
+            address=reader.email,
+            facts={},
+            next_try_at=clock.now(),
+        )
+        with self.make.app.app_context(), transaction() as session:
+            session.add(row)
+        return row.id
 
     def _export(self, owner: User, event: Event) -> str:
         """The secret part of the address of an event's attendees."""
@@ -339,6 +381,7 @@ class World:
             ("POST", "/signup"): person | password,
             ("POST", "/login"): {"email": attendee.email} | password,
             ("PUT", "/profile/me"): {"first_name": "Zawadi"},
+            ("PUT", "/profile/me/notifications"): {"event_reminder": False},
             ("POST", "/events"): EVENT,
             ("PUT", "/events/<id:event_id>"): {"title": "Another title"},
             ("POST", "/events/<id:event_id>/tickets"): {"type": "VIP", "price": 10, "quantity": 5},

@@ -152,6 +152,14 @@ WRONG_LIVE = [
     ("PULL_MINUTES", "-1", "PULL_MINUTES: "),
     ("ALERT_URL", "http://alerts.example.co.ke", "ALERT_URL must be an https:// address"),
     ("ALERT_URL", "alerts", "ALERT_URL is not an address"),
+    ("FRONTEND_URL", "http://ticksy.co.ke", "FRONTEND_URL must be an https:// address"),
+    ("FRONTEND_URL", "ticksy", "FRONTEND_URL is not an address"),
+    ("MAIL_FROM", "Ticksy", "MAIL_FROM must be an e-mail address"),
+    ("MAIL_FROM", "tickets@", "MAIL_FROM must be an e-mail address"),
+    ("SMS_URL", "https://api.africastalking.com", "SMS_URL must begin with africastalking://"),
+    ("SMS_URL", "africastalking://api.africastalking.com", "SMS_URL must be africastalking://username:api-key@"),
+    ("SMS_URL", "africastalking://u:a/b@api.africastalking.com", "SMS_URL must be africastalking://username:api-key@"),
+    ("SMS_URL", "africastalking://u:k@api.africastalking.com?to=x", "SMS_URL may have ?from=SENDER"),
     ("IDEMPOTENCY_HOURS", "0", "IDEMPOTENCY_HOURS: "),
     ("CLAIMS_PER_DAY", "0", "CLAIMS_PER_DAY: "),
 ]
@@ -229,6 +237,59 @@ def test_the_certificate_is_a_file_that_can_be_read(
         assert faults(LIVE | initiator | {"MPESA_CERTIFICATE": str(path)}) == [fault]
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     assert faults(LIVE | initiator) == [fault]
+
+
+MAIL = {"MAIL_FROM": "Ticksy <tickets@ticksy.co.ke>"}
+
+
+@pytest.mark.parametrize(
+    ("url", "fault"),
+    [
+        ("https://mail.ticksy.co.ke", "must be smtp://"),
+        ("smtp://", "must be smtp://"),
+        ("smtp://mail.ticksy.co.ke/inbox", "must be smtp://"),
+        ("smtp://ticksy:s3cr3t/pass@mail.ticksy.co.ke", "must be smtp://"),
+        ("smtp://mail.ticksy.co.ke:s3cr3t", "must be smtp://"),
+        ("smtp://mail.ticksy.co.ke?tls", "may have ?starttls"),
+        ("smtps://mail.ticksy.co.ke?starttls", "may have ?starttls"),
+        ("smtp://ticksy:s3cr3t@mail.ticksy.co.ke", "would send its password in the clear"),
+    ],
+)
+def test_a_wrong_mail_server_is_named_without_its_password(url: str, fault: str) -> None:
+    [told] = faults(LIVE | MAIL | {"MAIL_URL": url})
+    assert told.startswith(f"MAIL_URL {fault}")
+    assert "s3cr3t" not in told
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "smtp://10.0.0.5",
+        "smtps://u:p@mail.ticksy.co.ke",
+        "smtp://u:p@mail.ticksy.co.ke?starttls",
+        "smtp://u:p@127.0.0.1",
+    ],
+)
+def test_a_right_mail_server_is_taken_with_a_sender_alone(url: str) -> None:
+    assert faults(LIVE | MAIL | {"MAIL_URL": url}) == []
+    assert faults(LIVE | {"MAIL_URL": url}) == ["MAIL_FROM is missing: MAIL_URL needs it"]
+
+
+def test_without_real_money_nobody_real_is_written_to() -> None:
+    for environment in ("development", "testing"):
+        local = DEVELOPMENT | MAIL | {"FLASK_ENV": environment}
+        real = {"MAIL_URL": "smtps://mail.ticksy.co.ke", "SMS_URL": "africastalking://u:k@api.africastalking.com"}
+        told = faults(local | real)
+        assert [fault.split(" must be on this machine")[0] for fault in told] == ["MAIL_URL", "SMS_URL"]
+        assert (
+            faults(local | {"MAIL_URL": "smtp://u:p@127.0.0.1:1025", "SMS_URL": "africastalking://u:k@[::1]:9"}) == []
+        )
+
+
+def test_links_in_messages_lead_to_the_frontend() -> None:
+    assert load(LIVE).frontend_url == "https://ticksy.co.ke"
+    assert load(LIVE | {"FRONTEND_URL": "https://go.ticksy.co.ke/"}).frontend_url == "https://go.ticksy.co.ke"
+    assert load(LIVE | {"CORS_ORIGINS": ""}).frontend_url == "https://api.ticksy.co.ke"
 
 
 def test_safaricoms_own_addresses_are_believed_unless_others_are_named() -> None:
@@ -354,6 +415,9 @@ def test_no_secret_is_printed(initiator: dict[str, str]) -> None:
     more = {
         "MPESA_C2B_SECRET": "9f86d081884c7d659a2feaa0c55ad015",
         "ALERT_URL": "https://alerts.example.co.ke/9f86d0",
+        "MAIL_URL": "smtps://ticksy:9f86d0@mail.example.co.ke",
+        "MAIL_FROM": "tickets@example.co.ke",
+        "SMS_URL": "africastalking://ticksy:9f86d0@api.africastalking.com",
     }
     settings = load(LIVE | more | initiator)
     printed = f"{settings!r} {settings}"

@@ -46,9 +46,9 @@ WITH bought AS (
     INSERT INTO payments (order_id, method, amount_kes, receipt, status, created_at, paid_at, refunded_kes, queries)
     SELECT id, 'paybill', 500, 'UKN' || lpad(id::text, 9, '0'), 'paid', now(), now(), 0, 0 FROM bought
 )
-INSERT INTO tickets (order_id, ticket_type_id, code, price_kes, first_name, last_name, email, phone, rotation, status, issued_at)
+INSERT INTO tickets (order_id, ticket_type_id, code, price_kes, first_name, last_name, email, phone, rotation, status, issued_at, changed_at)
 SELECT id, :type, upper(substr(md5(id::text), 1, 12)), 500, 'Wanjikũ', 'Njoroge ' || id,
-       'person' || id || '@example.co.ke', '2547' || lpad(id::text, 8, '0'), 1, 'valid', now()
+       'person' || id || '@example.co.ke', '2547' || lpad(id::text, 8, '0'), 1, 'valid', now(), now()
 FROM bought
 """  # noqa: E501
 

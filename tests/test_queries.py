@@ -14,13 +14,14 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import event as sqlalchemy_event
 
-from models import EventStatus, TicketType, User
+from models import EventStatus, NotificationKind, TicketType, User
 from resources import URLS
 from schemas.common import Nothing, Page
-from services import alerts, booking, claims, gate_passes, reviews, saved_events
+from services import alerts, booking, claims, gate_passes, notifications, preferences, reviews, saved_events
 from services.booking import Line
+from services.notifications import Message
 from tests.pictures import picture, upload
-from tests.support import Maker, failure, new_receipt, success
+from tests.support import Maker, changed_settings, failure, new_receipt, success
 from utils import clock
 from utils.database import db, transaction
 
@@ -175,6 +176,14 @@ def all_alerts(make: Maker, count: int) -> Scene:
     return Scene(make.admin(), "/admin/alerts")
 
 
+def all_notifications(make: Maker, count: int) -> Scene:
+    reader = make.attendee()
+    with make.app.app_context(), changed_settings(make.app, MAIL_URL="smtp://127.0.0.1"), transaction():
+        messages = [Message(reader, f"order {number}", {}) for number in range(count)]
+        notifications.queue(NotificationKind.ORDER_PAID, messages)
+    return Scene(make.admin(), "/admin/notifications")
+
+
 def users(make: Maker, count: int) -> Scene:
     for _ in range(count):
         make.organizer()
@@ -245,6 +254,7 @@ SCENES: dict[str, Callable[[Maker, int], Scene]] = {
     "/admin/refunds": all_refunds,
     "/admin/claims": all_claims,
     "/admin/alerts": all_alerts,
+    "/admin/notifications": all_notifications,
 }
 
 
@@ -313,6 +323,12 @@ def test_many_orders_for_an_event_cost_as_much_as_one(client: FlaskClient, make:
 WRITES = re.compile(r"\b(INSERT|UPDATE|DELETE|MERGE|TRUNCATE|COPY|LOCK|FOR\s+(NO\s+KEY\s+)?(UPDATE|SHARE))\b", re.I)
 
 
+def unsubscribe_token(make: Maker, user: User) -> str:
+    with make.app.app_context():
+        url = preferences.unsubscribe_url(user_id=user.id, kind=NotificationKind.EVENT_REMINDER)
+    return url.rsplit("/", 1)[1]
+
+
 @pytest.fixture
 def open_and_over(client: FlaskClient, make: Maker) -> dict[str, Any]:
     """What stands for each part of an address: an admin's tickets for an event that is over and one that is not,
@@ -345,6 +361,7 @@ def open_and_over(client: FlaskClient, make: Maker) -> dict[str, Any]:
         "user_id": admin.id,
         "name": url.rsplit("/", 1)[1].removesuffix(".webp"),
         "asset": "start.js",
+        "choice": unsubscribe_token(make, admin),
         "address": client.get("/profile/me/calendar", headers=headers).json["url"].rsplit("/", 1)[1][: -len(".ics")],
         "token": re.sub(
             r".*/|\?.*", "", client.post(f"/events/{event.id}/attendees/export-link", headers=headers).json["url"]

@@ -5,6 +5,22 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Sequence
 
+#: Where Safaricom posts from (portal, "Going live").
+SAFARICOM = [
+    "196.201.214.200",
+    "196.201.214.206",
+    "196.201.213.114",
+    "196.201.214.207",
+    "196.201.214.208",
+    "196.201.213.44",
+    "196.201.212.127",
+    "196.201.212.138",
+    "196.201.212.129",
+    "196.201.212.136",
+    "196.201.212.74",
+    "196.201.212.69",
+]
+
 
 def is_listed(address: str | None, allowed: Sequence[str]) -> bool:
     """Whether the address is one of `allowed`, or in one of its networks. An empty list allows every address."""

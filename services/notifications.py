@@ -1,0 +1,165 @@
+"""The outbox: what people are to be told, written in the transaction of what it tells. The worker sends it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, func, literal, or_, select
+from sqlalchemy.dialects.postgresql import JSONB, insert
+
+from config import settings
+from models import (
+    OPTIONAL_NOTIFICATIONS,
+    AccountStatus,
+    Notification,
+    NotificationChannel,
+    NotificationKind,
+    NotificationState,
+    Order,
+    OrderStatus,
+    Ticket,
+    TicketStatus,
+    User,
+)
+from services import audit
+from utils import clock, phone
+from utils.database import db, transaction
+from utils.errors import Conflict, NotFound
+
+#: Kinds that are worth the price of a text message.
+_TEXTED = frozenset({NotificationKind.ORDER_PAID, NotificationKind.REFUND_DONE, NotificationKind.EVENT_CANCELLED})
+_BIGGEST_ID = 2**63 - 1
+
+
+def is_set_up(channel: NotificationChannel) -> bool:
+    """Whether there is somebody to carry it."""
+    return bool(settings.MAIL_URL if channel is NotificationChannel.EMAIL else settings.SMS_URL)
+
+
+def channels_of(kind: NotificationKind) -> list[NotificationChannel]:
+    """How it is told; by none that is not set up, since nobody wants to hear next month what happened today."""
+    channels = [NotificationChannel.EMAIL]
+    if kind in _TEXTED:
+        channels.append(NotificationChannel.SMS)
+    return [channel for channel in channels if is_set_up(channel)]
+
+
+@dataclass(frozen=True)
+class Message:
+    """What one person is to be told of one occasion."""
+
+    user: User
+    #: Told once, however often it is queued: "order 12".
+    occasion: str
+    #: JSON, and what `services.letters` wants of the kind.
+    facts: dict[str, Any]
+
+
+def queue(kind: NotificationKind, messages: Sequence[Message]) -> None:
+    """Tell people, within the caller's transaction, in one statement for each channel."""
+    wanted = [one for one in messages if kind not in OPTIONAL_NOTIFICATIONS or is_wanted(kind, one.user)]
+    for channel in channels_of(kind) if wanted else []:
+        rows = [
+            {
+                "key": f"{kind.value}/{one.occasion}/{one.user.id}/{channel.value}",
+                "kind": kind,
+                "channel": channel,
+                "user_id": one.user.id,
+                "address": one.user.email if channel is NotificationChannel.EMAIL else one.user.phone,
+                "facts": {"first_name": one.user.first_name} | one.facts,
+                "next_try_at": clock.now(),
+            }
+            for one in wanted
+        ]
+        db.session.execute(insert(Notification).values(rows).on_conflict_do_nothing(index_elements=["key"]))
+
+
+def is_wanted(kind: NotificationKind, user: User) -> bool:
+    """Whether the user would hear this kind, given that it is one to choose."""
+    return user.status is AccountStatus.ACTIVE and kind.value not in user.muted_notifications
+
+
+def queue_for_holders(
+    kind: NotificationKind,
+    *,
+    event_id: int,
+    occasion: str,
+    facts: dict[str, Any],
+    only: Sequence[ColumnElement[bool]] = (),
+) -> None:
+    """Tell everybody who holds a ticket for the event and meets `only` (SQL about User and Order).
+
+    As `queue` does, however many they are. Of each person, the facts also have `paid_kes`, the price of their orders.
+    """
+    is_good = select(Ticket.id).where(Ticket.order_id == Order.id, Ticket.status != TicketStatus.VOID).exists()
+    is_paid = Order.status.in_([OrderStatus.PAID, OrderStatus.PARTLY_REFUNDED])
+    for channel in channels_of(kind):
+        own = func.jsonb_build_object("first_name", User.first_name, "paid_kes", func.sum(Order.total_kes))
+        row: dict[str, Any] = {
+            "key": func.concat(f"{kind.value}/{occasion}/", User.id, f"/{channel.value}"),
+            "kind": literal(kind, Notification.kind.type),
+            "channel": literal(channel, Notification.channel.type),
+            "user_id": User.id,
+            "address": User.email if channel is NotificationChannel.EMAIL else User.phone,
+            "facts": own.op("||")(literal(facts, JSONB)),
+            "next_try_at": literal(clock.now()),
+        }
+        holders = (
+            select(*row.values())
+            .join(Order, Order.buyer_id == User.id)
+            .where(Order.event_id == event_id, is_paid, is_good, *only)
+            .group_by(User.id)
+        )
+        if kind in OPTIONAL_NOTIFICATIONS:
+            is_muted = User.muted_notifications.any(kind.value)  # type: ignore[arg-type]
+            holders = holders.where(User.status == AccountStatus.ACTIVE, ~is_muted)
+        db.session.execute(
+            insert(Notification).from_select(list(row), holders).on_conflict_do_nothing(index_elements=["key"])
+        )
+
+
+# ── What admins see ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def list_notifications(
+    *, kind: NotificationKind | None, state: NotificationState | None, recipient: str | None
+) -> Select[tuple[Notification]]:
+    """Newest first. `recipient` is a user's id, an e-mail address or a phone number."""
+    messages = select(Notification).order_by(Notification.id.desc())
+    if kind is not None:
+        messages = messages.where(Notification.kind == kind)
+    if state is not None:
+        messages = messages.where(Notification.state == state)
+    return messages if recipient is None else messages.where(_is_for(recipient))
+
+
+def _is_for(text: str) -> ColumnElement[bool]:
+    found = Notification.address == text.lower()
+    try:
+        found = or_(found, Notification.address == phone.parse(text))
+    except ValueError:
+        if text.isascii() and text.isdigit() and int(text) <= _BIGGEST_ID:
+            found = or_(found, Notification.user_id == int(text))
+    return found
+
+
+def retry(*, actor: User, notification_id: int) -> Notification:
+    """Send one that failed, or was dropped, after all; to the address that its account has now. Raises NotFound,
+    Conflict."""
+    with transaction() as session:
+        message = session.get(Notification, notification_id, with_for_update=True, populate_existing=True)
+        if message is None:
+            raise NotFound("There is no such notification.")
+        if message.state not in (NotificationState.FAILED, NotificationState.DROPPED):
+            sentence = "Only a notification that failed or was dropped can be sent again."
+            raise Conflict(sentence, code="notification_not_failed")
+        if not is_set_up(message.channel):
+            raise Conflict(f"Nobody carries {message.channel.value} at the moment.", code="channel_off")
+        user = session.get_one(User, message.user_id)
+        message.address = user.email if message.channel is NotificationChannel.EMAIL else user.phone
+        message.state, message.tries, message.next_try_at = NotificationState.QUEUED, 0, clock.now()
+        message.error = None
+        audit.record(actor, "notification_retried", message)
+    return message

@@ -1,0 +1,240 @@
+"""What happens that people are told of, and what there is to tell. Each within the transaction in which it happens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import select, update
+
+from models import (
+    OPEN_PAYMENTS,
+    Event,
+    EventStatus,
+    NotificationChannel,
+    NotificationKind,
+    Order,
+    Payment,
+    PaymentStatus,
+    Refund,
+    Review,
+    Ticket,
+    TicketType,
+    User,
+)
+from services import notifications
+from services.notifications import Message
+from utils import clock
+from utils.database import db, transaction
+
+#: Payments that say that an order did not end without money, or that nobody knows yet.
+_NOT_WITHOUT_MONEY = OPEN_PAYMENTS | {PaymentStatus.PAID, PaymentStatus.QUARANTINED, PaymentStatus.REVERSED}
+#: So long before an event its ticket holders are reminded, and so long after it invited to review it.
+_REMINDER, _INVITATION = timedelta(hours=24), timedelta(hours=24)
+#: Nobody is asked about what is over for longer: e-mail may have been set up only now.
+_LATEST_INVITATION = timedelta(days=7)
+
+
+# ── Orders ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def tell_order_paid(order: Order, tickets: Sequence[Ticket]) -> None:
+    """Its tickets, which were issued just now; needs `payments`."""
+    kind = NotificationKind.ORDER_PAID
+    if not notifications.channels_of(kind):
+        return
+    wanted = {ticket.ticket_type_id for ticket in tickets}
+    named = db.session.execute(select(TicketType.id, TicketType.name).where(TicketType.id.in_(wanted)))
+    names = dict(named.tuples().all())
+    facts = {
+        "event": _event(db.session.get_one(Event, order.event_id)),
+        "order": order.reference,
+        "tickets": [{"code": ticket.code, "type": names[ticket.ticket_type_id]} for ticket in tickets],
+        "paid_kes": order.total_kes,
+        "receipt": order.receipt,
+    }
+    buyer = db.session.get_one(User, order.buyer_id)
+    notifications.queue(kind, [Message(buyer, f"order {order.id}", facts)])
+
+
+def tell_orders_ended(order_ids: Sequence[int]) -> None:
+    """Orders that are over without tickets: those are told of whose prompts have all failed for certain."""
+    kind = NotificationKind.PAYMENT_FAILED
+    if not order_ids or not notifications.channels_of(kind):
+        return
+    payments = select(Payment.id).where(Payment.order_id == Order.id)
+    ended = db.session.execute(
+        select(Order, Event, User)
+        .join(Event, Event.id == Order.event_id)
+        .join(User, User.id == Order.buyer_id)
+        .where(
+            Order.id.in_(order_ids),
+            payments.where(Payment.status == PaymentStatus.FAILED).exists(),
+            ~payments.where(Payment.status.in_(_NOT_WITHOUT_MONEY)).exists(),
+        )
+    ).tuples()
+    messages = [
+        Message(buyer, f"order {order.id}", {"event": _event(event), "order": order.reference})
+        for order, event, buyer in ended
+    ]
+    notifications.queue(kind, messages)
+
+
+# ── Money back ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def tell_refund_started(refund: Refund) -> None:
+    _tell_of_refund(NotificationKind.REFUND_STARTED, refund)
+
+
+def tell_refund_done(refund: Refund) -> None:
+    _tell_of_refund(NotificationKind.REFUND_DONE, refund)
+
+
+def _tell_of_refund(kind: NotificationKind, refund: Refund) -> None:
+    """Of money that names no order nobody knows whom to tell."""
+    if refund.order_id is None or not notifications.channels_of(kind):
+        return
+    order, event, buyer = (
+        db.session.execute(
+            select(Order, Event, User)
+            .join(Event, Event.id == Order.event_id)
+            .join(User, User.id == Order.buyer_id)
+            .where(Order.id == refund.order_id)
+        )
+        .tuples()
+        .one()
+    )
+    facts = {
+        "event": _event(event),
+        "order": order.reference,
+        "amount_kes": refund.amount_kes,
+        "reason": refund.reason,
+        "receipt": refund.receipt,
+    }
+    notifications.queue(kind, [Message(buyer, f"refund {refund.id}", facts)])
+
+
+# ── Events ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def tell_decision(event: Event) -> None:
+    """Its organizer, of what an admin just decided."""
+    is_approved = event.status is EventStatus.APPROVED
+    kind = NotificationKind.EVENT_APPROVED if is_approved else NotificationKind.EVENT_REJECTED
+    if notifications.channels_of(kind):
+        organizer = db.session.get_one(User, event.organizer_id)
+        facts = {"event": _event(event), "reason": event.rejection_reason}
+        notifications.queue(kind, [Message(organizer, _edition(event), facts)])
+
+
+def tell_event_changed(event: Event, *, was_at: datetime, was_in: str) -> None:
+    """Who holds a ticket, of another time or place. They are told before an admin has agreed: they see it already."""
+    facts = {"event": _event(event), "was_at": clock.to_nairobi(was_at), "was_in": was_in}
+    notifications.queue_for_holders(
+        NotificationKind.EVENT_CHANGED, event_id=event.id, occasion=_edition(event), facts=facts
+    )
+
+
+def tell_event_cancelled(event: Event) -> None:
+    """Who holds a ticket. Before their refunds are started, after which none do."""
+    notifications.queue_for_holders(
+        NotificationKind.EVENT_CANCELLED,
+        event_id=event.id,
+        occasion=f"event {event.id}",
+        facts={"event": _event(event)},
+    )
+
+
+def _edition(event: Event) -> str:
+    """Names the event as it is after its latest change."""
+    db.session.flush()
+    return f"event {event.id} #{event.calendar_sequence}"
+
+
+def _event(event: Event) -> dict[str, Any]:
+    return {
+        "id": event.id,
+        "title": event.title,
+        "location": event.location,
+        "starts_at": clock.to_nairobi(event.starts_at),
+        "ends_at": clock.to_nairobi(event.ends_at),
+    }
+
+
+# ── What the worker notices ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def remind_holders() -> int:
+    """Remind who holds a ticket for an event that begins within a day; returns of how many events.
+
+    Who bought it only now needs no reminder.
+    """
+    now, reminded = clock.now(), 0
+    if not notifications.is_set_up(NotificationChannel.EMAIL):
+        return 0
+    is_due = (Event.reminded_at.is_(None), Event.starts_at > now, Event.starts_at <= now + _REMINDER)
+    while True:
+        with transaction():
+            event = _take(*is_due)
+            if event is None:
+                return reminded
+            notifications.queue_for_holders(
+                NotificationKind.EVENT_REMINDER,
+                event_id=event.id,
+                occasion=f"event {event.id} at {int(event.starts_at.timestamp())}",
+                facts={"event": _event(event)},
+                only=[Order.paid_at <= event.starts_at - _REMINDER],
+            )
+            _mark(event, reminded_at=now)
+        reminded += 1
+
+
+def invite_reviews() -> int:
+    """Ask who was at an event a day ago what it was like, unless they have said so; returns of how many events."""
+    now, invited = clock.now(), 0
+    if not notifications.is_set_up(NotificationChannel.EMAIL):
+        return 0
+    is_due = (
+        Event.reviews_invited_at.is_(None),
+        Event.ends_at <= now - _INVITATION,
+        Event.ends_at > now - _LATEST_INVITATION,
+    )
+    while True:
+        with transaction():
+            event = _take(*is_due)
+            if event is None:
+                return invited
+            reviewed = select(Review.id).where(Review.event_id == event.id, Review.attendee_id == User.id)
+            notifications.queue_for_holders(
+                NotificationKind.REVIEW_INVITATION,
+                event_id=event.id,
+                occasion=f"event {event.id}",
+                facts={"event": _event(event)},
+                only=[~reviewed.exists()],
+            )
+            _mark(event, reviews_invited_at=now)
+        invited += 1
+
+
+def _take(*is_due: Any) -> Event | None:
+    """One event that is due, and that no other worker is at."""
+    return db.session.scalar(
+        select(Event)
+        .where(Event.status == EventStatus.APPROVED, *is_due)
+        .order_by(Event.starts_at, Event.id)
+        .limit(1)
+        .with_for_update(key_share=True, skip_locked=True)
+        .execution_options(populate_existing=True)
+    )
+
+
+def _mark(event: Event, **when: datetime) -> None:
+    """Not a change of the event: whoever keeps a copy of it has nothing to fetch."""
+    db.session.execute(
+        update(Event)
+        .where(Event.id == event.id)
+        .values(updated_at=Event.updated_at, **when)
+        .execution_options(synchronize_session=False)
+    )
