@@ -145,7 +145,7 @@ def open_ticket(address: str) -> HeldTicket:
     try:
         ticket_id, rotation = ticket_address.read(address)
     except signing.NotSigned:
-        raise NotFound("There is no ticket at this address. Is it complete?") from None
+        raise NotFound("There is no ticket at this address. Please check that it is complete.") from None
     ticket = db.session.scalar(_tickets().where(Ticket.id == ticket_id))
     if ticket is None:
         raise NotFound("There is no ticket at this address.")

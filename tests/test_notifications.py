@@ -341,9 +341,9 @@ COPIES = """
         SELECT people.id, event_id, 'R' || people.id, 'P' || people.id, cart, total_kes, phone, status, created_at,
                expires_at, paid_at FROM orders, people RETURNING id)
     INSERT INTO tickets (order_id, ticket_type_id, code, price_kes, first_name, last_name, email, phone, rotation,
-                         status, issued_at)
+                         status, issued_at, changed_at)
     SELECT orders_.id, ticket_type_id, 'C' || orders_.id, price_kes, first_name, last_name, email, phone, rotation,
-           status, issued_at FROM tickets, orders_
+           status, issued_at, issued_at FROM tickets, orders_
 """
 
 
