@@ -45,7 +45,7 @@ test: $(VENV) ## Run the tests (make test ARGS="-k orders")
 	FLASK_ENV=testing .venv/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 	$(if $(ARGS),,FLASK_ENV=testing .venv/bin/python -m pytest -m alone)
 
-fuzz: $(VENV) ## Thousands of requests made from the API's description, as every role; takes some ten minutes
+fuzz: $(VENV) ## Thousands of requests made from the API's description, as every role; takes an hour or more
 	FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-50} FUZZ_PHASES=examples,coverage,fuzzing,stateful FUZZ_SECONDS=3600 \
 		FLASK_ENV=testing .venv/bin/python -m pytest -n 2 tests/test_fuzz.py $(ARGS)
 
