@@ -21,7 +21,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from werkzeug.local import LocalProxy
 
 from utils import carriers
-from utils.callers import SAFARICOM, is_network
+from utils.callers import LOOPBACK, SAFARICOM, is_network
 from utils.database import normalise_url
 
 ROOT = Path(__file__).resolve().parent
@@ -273,14 +273,13 @@ def _faults(settings: Settings) -> list[str]:
 
 
 _ADDRESSES = ("PUBLIC_URL", "FRONTEND_URL", "CALLBACK_URL", "MPESA_BASE_URL", "ALERT_URL")
-_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 def _faults_where_nothing_is_real(settings: Settings) -> list[str]:
     return [
         f"{name} must be on this machine in {settings.FLASK_ENV} (for Safaricom's sandbox use FLASK_ENV=staging)"
         for name in ("MPESA_BASE_URL", "CALLBACK_URL", "ALERT_URL", "MAIL_URL", "SMS_URL")
-        if getattr(settings, name) and _parts(getattr(settings, name)).hostname not in _LOOPBACK
+        if getattr(settings, name) and _parts(getattr(settings, name)).hostname not in LOOPBACK
     ]
 
 

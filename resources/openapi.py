@@ -17,6 +17,7 @@ from resources.base import PUBLIC, Access, Endpoint, Resource, Without, name_cal
 from schemas.common import Page
 from schemas.examples import EXAMPLES
 from utils import errors, json_schema
+from utils.references import BIGGEST_ID
 
 METHODS = ("get", "post", "put", "patch", "delete")
 INTRODUCTION = """
@@ -31,7 +32,7 @@ _REFERENCE = "#/components/schemas/{model}"
 _SUCCESSES = {200: "Done", 201: "Created", 202: "Accepted; it is done in a moment"}
 _CONVERTED = {
     "code": {"type": "string", "pattern": "^[0-9A-Za-z-]{12,20}$", "examples": ["TK7P-4M2Q-9XWD"]},
-    "id": {"type": "integer", "minimum": 1, "maximum": 2**63 - 1, "examples": [1]},
+    "id": {"type": "integer", "minimum": 1, "maximum": BIGGEST_ID, "examples": [1]},
     "secret": {"type": "string", "pattern": "^[0-9a-f]{32}$", "examples": ["0f4c1c7b5f0e4a8e9d9b1f2a3c4d5e6f"]},
 }
 _HEADERS = {

@@ -25,6 +25,7 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from utils import clock
 from utils import phone as phones
+from utils.references import BIGGEST_ID
 
 
 class Request(BaseModel):
@@ -198,7 +199,7 @@ Whole = Annotated[int, BeforeValidator(_whole), also({"type": "string", "pattern
 Flag = Annotated[bool, BeforeValidator(_truth), also({"type": "string", "enum": ["true", "false"]})]
 #: An order's reference or its id.
 OrderName = Annotated[Label, BeforeValidator(_name), also({"type": "integer"})]
-RowId = Annotated[Whole, Field(ge=1, le=2**63 - 1)]
+RowId = Annotated[Whole, Field(ge=1, le=BIGGEST_ID)]
 #: A moment; without zone it is Nairobi's.
 Moment = Annotated[
     datetime,

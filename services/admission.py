@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Select, select
 from sqlalchemy.orm import contains_eager, selectinload
 
 from models import Event, Order, Ticket, TicketStatus, TicketType, User
-from utils import clock, references
+from utils import clock
 from utils.database import db
 from utils.errors import NotFound
 from utils.security import new_code
@@ -33,12 +33,6 @@ def issue_tickets(order: Order) -> list[Ticket]:
     ]
     db.session.add_all(tickets)
     return tickets
-
-
-def spell_code(typed: str) -> str:
-    """A ticket's code as it is stored, however it was typed; what is none comes out as one that nobody has."""
-    plain = references.normalise(typed)
-    return "-".join(plain[start : start + _CODE_GROUP] for start in range(0, len(plain), _CODE_GROUP))
 
 
 def list_tickets(*, actor: User) -> Select[tuple[Ticket]]:

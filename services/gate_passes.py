@@ -11,8 +11,7 @@ from sqlalchemy.orm import contains_eager, with_expression
 
 from config import settings
 from models import Event, GatePass, Scan, User
-from services import audit, events
-from services.ticket_keys import CLOSES_AFTER, OPENS_BEFORE
+from services import audit, events, ticket_keys
 from utils import clock
 from utils.database import db, transaction
 from utils.errors import Invalid, NotFound, Unauthenticated
@@ -126,14 +125,9 @@ def find_event(actor: Gatekeeper, event_id: int | None) -> Event:
     return events.get_own_event(actor=actor, event_id=event_id)
 
 
-def opening_hours(event: Event) -> tuple[datetime, datetime]:
-    """From when, and until when, the event's gates let people in."""
-    return event.starts_at - OPENS_BEFORE, event.ends_at + CLOSES_AFTER
-
-
 def ends_at(gate_pass: GatePass) -> datetime:
     """Needs `event`."""
-    return gate_pass.expires_at or opening_hours(gate_pass.event)[1]
+    return gate_pass.expires_at or ticket_keys.opening_hours(gate_pass.event)[1]
 
 
 def _with_event() -> Select[tuple[GatePass]]:

@@ -11,9 +11,8 @@ from sqlalchemy.orm import joinedload
 
 from models import AuditLog, User
 from services import users
+from utils import references
 from utils.database import stream
-
-_BIGGEST_ID = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -54,6 +53,7 @@ def stream_lines(search: Search) -> Iterator[AuditLog]:
 
 def _is_by(text: str) -> ColumnElement[bool]:
     """Digits alone are an id, unless they begin as phone numbers do."""
-    if text.isascii() and text.isdigit() and not text.startswith(("0", "254")) and int(text) <= _BIGGEST_ID:
-        return AuditLog.user_id == int(text)
+    user_id = references.id_in(text)
+    if user_id is not None and not text.startswith(("0", "254")):
+        return AuditLog.user_id == user_id
     return AuditLog.user_id.in_(select(User.id).where(users.has_words(text)))

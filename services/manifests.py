@@ -44,7 +44,7 @@ def read_manifest(*, actor: Gatekeeper, event_id: int | None, since: str | None,
     # Before anything is read: what changes from now on is told next time.
     cursor, after = _start() if page is None else _read_page(page)
     event = gate_passes.find_event(actor, event_id)
-    opens_at, closes_at = gate_passes.opening_hours(event)
+    opens_at, closes_at = ticket_keys.opening_hours(event)
     types = db.session.scalars(
         select(TicketType).where(TicketType.event_id == event.id).order_by(TicketType.price_kes, TicketType.id)
     ).all()

@@ -24,13 +24,12 @@ from models import (
     User,
 )
 from services import audit
-from utils import clock, phone
+from utils import clock, phone, references
 from utils.database import db, transaction
 from utils.errors import Conflict, NotFound
 
 #: Kinds that are worth the price of a text message.
 _TEXTED = frozenset({NotificationKind.ORDER_PAID, NotificationKind.REFUND_DONE, NotificationKind.EVENT_CANCELLED})
-_BIGGEST_ID = 2**63 - 1
 
 
 def is_set_up(channel: NotificationChannel) -> bool:
@@ -140,8 +139,8 @@ def _is_for(text: str) -> ColumnElement[bool]:
     try:
         found = or_(found, Notification.address == phone.parse(text))
     except ValueError:
-        if text.isascii() and text.isdigit() and int(text) <= _BIGGEST_ID:
-            found = or_(found, Notification.user_id == int(text))
+        if (user_id := references.id_in(text)) is not None:
+            found = or_(found, Notification.user_id == user_id)
     return found
 
 

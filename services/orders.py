@@ -13,8 +13,6 @@ from utils import clock, references
 from utils.database import db
 from utils.errors import NotFound
 
-_BIGGEST_ID = 2**63 - 1
-
 
 def list_orders(*, actor: User) -> Select[tuple[Order]]:
     """The actor's own orders, newest first."""
@@ -57,8 +55,8 @@ def get_order(*, actor: User, order_id: int) -> Order:
 def named_by(text: str) -> Select[tuple[Order]]:
     """The order with this reference, or with this id; a reference of digits alone comes first."""
     named = Order.reference == references.normalise(text)
-    if text.isascii() and text.isdigit() and int(text) <= _BIGGEST_ID:
-        return select(Order).where(or_(named, Order.id == int(text))).order_by(named.desc())
+    if (order_id := references.id_in(text)) is not None:
+        return select(Order).where(or_(named, Order.id == order_id)).order_by(named.desc())
     return select(Order).where(named)
 
 

@@ -26,9 +26,9 @@ from models import (
     TicketStatus,
     TicketType,
 )
-from services import admission, gate, gate_passes, ticket_keys
+from services import gate, gate_passes, ticket_keys
 from services.gate_passes import Gatekeeper
-from utils import clock, security, ticket_token
+from utils import clock, references, security, ticket_token
 from utils.database import db, transaction, violated
 from utils.errors import Conflict, Forbidden, NotFound
 
@@ -147,7 +147,7 @@ def record_scans(*, actor: Gatekeeper, event_id: int | None, scans: Sequence[Pre
 
 def _read(one: Presented, event: Event, keys: Iterable[Ed25519PublicKey]) -> _Reading:
     if one.token is None:
-        return _Reading(one, code=admission.spell_code(one.code or ""))
+        return _Reading(one, code=references.grouped(one.code or ""))
     token = one.token.strip()
     try:
         facts = ticket_token.read(token)
@@ -241,7 +241,7 @@ def _check_event(event: Event, at: datetime) -> ScanResult | None:
     """By the event as it is now: a token says when it was when the token was made."""
     if event.status is EventStatus.CANCELLED:
         return ScanResult.EVENT_CANCELLED
-    opens_at, closes_at = gate_passes.opening_hours(event)
+    opens_at, closes_at = ticket_keys.opening_hours(event)
     if at < opens_at:
         return ScanResult.NOT_YET
     return ScanResult.TOO_LATE if at >= closes_at else None

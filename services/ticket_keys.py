@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -37,22 +37,26 @@ def make_tokens(tickets: Sequence[Ticket], event: Event) -> list[str]:
     """The same of several tickets of one event."""
     key = signing_key(event.id)
     # An event may be planned for a time that no token can tell.
-    starts_at = min(event.starts_at, ticket_token.LAST_INSTANT)
-    ends_at = min(event.ends_at, ticket_token.LAST_INSTANT - CLOSES_AFTER)
+    opens_at, closes_at = (min(one, ticket_token.LAST_INSTANT) for one in opening_hours(event))
     return [
         ticket_token.sign(
             ticket_token.Facts(
                 event_id=event.id,
                 ticket_id=ticket.id,
                 ticket_type_id=ticket.ticket_type_id,
-                valid_from=starts_at - OPENS_BEFORE,
-                valid_until=ends_at + CLOSES_AFTER,
+                valid_from=opens_at,
+                valid_until=closes_at,
                 rotation=ticket.rotation,
             ),
             key,
         )
         for ticket in tickets
     ]
+
+
+def opening_hours(event: Event) -> tuple[datetime, datetime]:
+    """From when, and until when, the event's gates let people in."""
+    return event.starts_at - OPENS_BEFORE, event.ends_at + CLOSES_AFTER
 
 
 def public_keys(event_id: int) -> list[Ed25519PublicKey]:

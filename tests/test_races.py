@@ -249,6 +249,7 @@ def test_the_worker_settles_what_a_killed_web_process_left(
         wait_until(lambda: make.status(placed.id) is OrderStatus.PAID)
     finally:
         running.stop()
+    assert [ticket.order_id for ticket in make.tickets()] == [placed.id]
 
 
 def test_slow_senders_hold_up_nobody(single: Live, make: Maker) -> None:

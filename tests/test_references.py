@@ -44,3 +44,19 @@ def test_references_that_ticksy_makes_are_in_this_form_already() -> None:
         reference = security.new_code(10)
         assert references.normalise(reference) == reference
         assert references.normalise(reference.lower()) == reference
+
+
+@pytest.mark.parametrize(
+    ("text", "row_id"),
+    [
+        ("1", 1),
+        ("007", 7),
+        (str(2**63 - 1), 2**63 - 1),
+        (str(2**63), None),
+        ("9" * 5_000, None),
+        ("٣", None),
+        ("", None),
+    ],
+)
+def test_an_id_is_what_a_row_can_have(text: str, row_id: int | None) -> None:
+    assert references.id_in(text) == row_id

@@ -782,6 +782,7 @@ def test_a_result_that_is_quicker_than_the_answer_counts_once_that_has_come(
     post_before_the_answer(safaricom, REVERSAL, "AG_quick")
     safaricom.work()
     wait_until(lambda: safaricom.settled() and statuses(make, order) == GONE)
+    assert len(safaricom.sent(REVERSAL)) == 1
 
 
 def test_a_process_that_dies_before_sending_leaves_a_refund_that_is_asked_about_first(

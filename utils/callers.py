@@ -1,10 +1,12 @@
-"""Who calls: whether an address is on a list of addresses and networks."""
+"""Who calls, or is called: whether an address is on a list of addresses and networks."""
 
 from __future__ import annotations
 
 import ipaddress
 from collections.abc import Sequence
 
+#: What this machine is called by its own programs.
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 #: Where Safaricom posts from (portal, "Going live").
 SAFARICOM = [
     "196.201.214.200",

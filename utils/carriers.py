@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from utils import mail, sms
-
-_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+from utils.callers import LOOPBACK
 
 
 def faults(*, mail_url: str, mail_from: str, sms_url: str, may_be_clear: bool) -> list[str]:
@@ -16,7 +15,7 @@ def faults(*, mail_url: str, mail_from: str, sms_url: str, may_be_clear: bool) -
         told.append("MAIL_FROM is missing: MAIL_URL needs it")
     if mail_url and not told and not may_be_clear:
         server = mail.parse_url(mail_url)
-        if server.user and server.security == "plain" and server.host not in _LOOPBACK:
+        if server.user and server.security == "plain" and server.host not in LOOPBACK:
             told.append("MAIL_URL would send its password in the clear: use smtps:// or ?starttls")
     return told + _fault("SMS_URL", sms_url, sms.connect)
 

@@ -21,6 +21,7 @@ from werkzeug.routing import BaseConverter, IntegerConverter
 
 from utils import errors, logger
 from utils.errors import FieldError, TicksyError
+from utils.references import BIGGEST_ID
 
 log = logging.getLogger("ticksy.http")
 
@@ -69,7 +70,7 @@ class IdConverter(IntegerConverter):
     regex = "[0-9]{1,19}"
 
     def __init__(self, url_map: Any) -> None:
-        super().__init__(url_map, min=1, max=2**63 - 1)
+        super().__init__(url_map, min=1, max=BIGGEST_ID)
 
 
 class StrictRequest(Request):

@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import requests
 
+from utils.callers import LOOPBACK
 from utils.delivery import NotDelivered, Refused, ServiceDown
 
 #: Characters of one message; a longer one is paid for twice.
@@ -30,7 +31,6 @@ _TYPOGRAPHIC = str.maketrans(
 )
 #: To connect, and between two bytes of the answer.
 _TIMEOUT_SECONDS = (5, 15)
-_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 def plain(text: str) -> str:
@@ -90,7 +90,7 @@ class AfricasTalking:
         if options.keys() - {"from"}:
             raise ValueError("may have ?from=SENDER and nothing else")
         # The key never leaves in the clear.
-        scheme = "http" if parts.hostname in _LOOPBACK else "https"
+        scheme = "http" if parts.hostname in LOOPBACK else "https"
         self._address = f"{scheme}://{parts.netloc.rpartition('@')[2]}/version1/messaging"
         self._username, self._sender = unquote(parts.username), options.get("from")
         self._http = requests.Session()
