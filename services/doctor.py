@@ -11,10 +11,11 @@ from enum import Enum
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
-from config import SANDBOX_SHORTCODE, SIMULATED_C2B_SECRET, settings
+from config import settings
 from models import AccountStatus, MpesaLine, Role, User
 from services import readiness
 from utils import clock
+from utils.config_rules import SANDBOX_SHORTCODE, SIMULATED_C2B_SECRET
 from utils.database import db, transaction
 from utils.errors import Unavailable
 from utils.mpesa import daraja

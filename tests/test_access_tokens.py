@@ -8,10 +8,10 @@ from functools import partial
 import pytest
 from flask import Flask
 
-import config
 from services import access_tokens
 from tests.daraja.process import Simulator, start_simulator
 from tests.support import together
+from utils import config_rules
 from utils.mpesa import Accepted, Daraja, PushOutcome, Refused
 
 CALLBACKS = "http://127.0.0.1:9/api/payment/callback"
@@ -33,10 +33,10 @@ def processes(app: Flask, strict: Simulator) -> list[Daraja]:
 def client(url: str) -> Daraja:
     return Daraja(
         base_url=url,
-        consumer_key=config.SIMULATED["MPESA_CONSUMER_KEY"],
-        consumer_secret=config.SIMULATED["MPESA_CONSUMER_SECRET"],
-        shortcode=config.SIMULATED["MPESA_SHORTCODE"],
-        passkey=config.SIMULATED["MPESA_PASSKEY"],
+        consumer_key=config_rules.SIMULATED["MPESA_CONSUMER_KEY"],
+        consumer_secret=config_rules.SIMULATED["MPESA_CONSUMER_SECRET"],
+        shortcode=config_rules.SIMULATED["MPESA_SHORTCODE"],
+        passkey=config_rules.SIMULATED["MPESA_PASSKEY"],
         callback_url=CALLBACKS,
         connect_seconds=2,
         answer_seconds=5,

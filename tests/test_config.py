@@ -14,6 +14,7 @@ from dotenv import dotenv_values
 
 import config
 from config import ConfigurationError, Settings, load
+from utils import config_rules
 
 #: Everything right for where money is real.
 LIVE = {
@@ -142,7 +143,7 @@ WRONG_LIVE = [
     ("MPESA_INITIATOR_PASSWORD_SET_ON", "yesterday", "MPESA_INITIATOR_PASSWORD_SET_ON: "),
     ("MPESA_C2B_SECRET", "b7e1c9a04f5d2836", "MPESA_C2B_SECRET must be 32 hexadecimal digits"),
     ("MPESA_C2B_SECRET", "B7E1C9A04F5D2836E8C7B1F0A9D4E653", "MPESA_C2B_SECRET must be 32 hexadecimal digits"),
-    ("MPESA_C2B_SECRET", config.SIMULATED_C2B_SECRET, "MPESA_C2B_SECRET is weak"),
+    ("MPESA_C2B_SECRET", config_rules.SIMULATED_C2B_SECRET, "MPESA_C2B_SECRET is weak"),
     ("MPESA_C2B_SECRET", "0" * 32, "MPESA_C2B_SECRET is weak"),
     ("MPESA_CALLBACK_ADDRESSES", "196.201.214.200,safaricom", "MPESA_CALLBACK_ADDRESSES: safaricom is neither"),
     ("MPESA_CALLBACK_ADDRESSES", "196.201.214.300", "MPESA_CALLBACK_ADDRESSES: 196.201.214.300 is neither"),
@@ -225,7 +226,7 @@ def test_refunds_need_all_of_the_initiator_or_nothing(initiator: dict[str, str])
 
 
 def test_the_initiators_password_is_not_the_simulators(initiator: dict[str, str]) -> None:
-    told = faults(LIVE | initiator | {"MPESA_INITIATOR_PASSWORD": config.SIMULATED_INITIATOR[1]})
+    told = faults(LIVE | initiator | {"MPESA_INITIATOR_PASSWORD": config_rules.SIMULATED_INITIATOR[1]})
     assert told == ["MPESA_INITIATOR_PASSWORD is the simulator's, which everybody knows"]
 
 
@@ -343,8 +344,8 @@ def test_development_needs_nothing_said(instance: Path) -> None:
     assert settings.MPESA_BASE_URL == "http://127.0.0.1:5001"
     assert settings.MPESA_SHORTCODE == "174379"
     assert settings.MPESA_CERTIFICATE == config.SIMULATED_CERTIFICATE
-    assert (settings.MPESA_INITIATOR_NAME, settings.MPESA_INITIATOR_PASSWORD) == config.SIMULATED_INITIATOR
-    assert settings.MPESA_C2B_SECRET == config.SIMULATED_C2B_SECRET
+    assert (settings.MPESA_INITIATOR_NAME, settings.MPESA_INITIATOR_PASSWORD) == config_rules.SIMULATED_INITIATOR
+    assert settings.MPESA_C2B_SECRET == config_rules.SIMULATED_C2B_SECRET
     assert (settings.MPESA_CALLBACK_ADDRESSES, settings.TRUSTED_PROXIES) == ([], 0)
 
 
@@ -422,7 +423,7 @@ def test_no_secret_is_printed(initiator: dict[str, str]) -> None:
     settings = load(LIVE | more | initiator)
     printed = f"{settings!r} {settings}"
     assert "9f86d0" not in printed
-    for secret in (*(LIVE[name] for name in config.SIMULATED if name != "MPESA_SHORTCODE"), LIVE["SECRET_KEY"]):
+    for secret in (*(LIVE[name] for name in config_rules.SIMULATED if name != "MPESA_SHORTCODE"), LIVE["SECRET_KEY"]):
         assert secret not in printed
     assert "Zanzibar" not in printed
 
