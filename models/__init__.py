@@ -11,6 +11,8 @@ mpesa_requests    what we asked Daraja that is answered later, at an address of 
 mpesa_messages    everything Safaricom said, as it came, append-only
 claims            what buyers say they paid
 tickets           what one person holds
+superseded_codes  codes of tickets that were issued anew since
+transfers         tickets passed on, or offered: who held one before
 ticket_keys       what an event's tickets are signed with
 gate_passes       who may work at the gates of an event without an account
 scans             what was held up at a gate, and what became of it, append-only
@@ -28,7 +30,7 @@ Every relationship refuses to load by itself: a query names what it needs.
 
 from __future__ import annotations
 
-from models.admission import GatePass, Scan, Ticket, TicketKey
+from models.admission import GatePass, Scan, SupersededCode, Ticket, TicketKey, Transfer
 from models.back_office import Alert, AuditLog, IdempotencyKey, MpesaAccess, MpesaLine
 from models.catalogue import BETWEEN_WORDS, Event, TicketType
 from models.community import Review, SavedEvent
@@ -62,6 +64,7 @@ from models.states import (
     Role,
     ScanResult,
     TicketStatus,
+    TransferStatus,
 )
 
 __all__ = [
@@ -108,9 +111,12 @@ __all__ = [
     "SavedEvent",
     "Scan",
     "ScanResult",
+    "SupersededCode",
     "Ticket",
     "TicketKey",
     "TicketStatus",
     "TicketType",
+    "Transfer",
+    "TransferStatus",
     "User",
 ]

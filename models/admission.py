@@ -10,7 +10,7 @@ from sqlalchemy.orm import Mapped, mapped_column, query_expression, relationship
 from models.catalogue import Event, TicketType
 from models.columns import one_of
 from models.orders import Order
-from models.states import Direction, ScanResult, TicketStatus
+from models.states import Direction, ScanResult, TicketStatus, TransferStatus
 from utils import clock
 from utils.database import Model
 
@@ -30,8 +30,16 @@ class Ticket(Model):
     price_kes: Mapped[int]
     first_name: Mapped[str]
     last_name: Mapped[str]
+    #: Either may be "" once it was passed on: who got it through one of them has not told the other.
     email: Mapped[str]
     phone: Mapped[str]
+
+    #: Whose account holds it; empty for who got it without logging in, whose `email` or `phone` is proven then.
+    holder_id: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
+    #: When it was passed on last; empty while who bought it holds it.
+    passed_on_at: Mapped[datetime | None]
+    #: Since when whoever got it agrees that its price goes back to who bought it.
+    refund_agreed_at: Mapped[datetime | None]
 
     #: Grows when the ticket is issued anew; what was shown or printed before is superseded then.
     rotation: Mapped[int] = mapped_column(SmallInteger, default=1)
@@ -52,7 +60,9 @@ class Ticket(Model):
 
     __table_args__ = (
         CheckConstraint("(status = 'void') = (voided_at IS NOT NULL)", name="void_since_a_moment"),
+        CheckConstraint("refund_agreed_at IS NULL OR passed_on_at IS NOT NULL", name="who_got_it_agrees"),
         Index(None, "order_id"),
+        Index(None, "holder_id", "id"),
         Index(None, "ticket_type_id", "id"),
         Index(None, "ticket_type_id", "changed_at"),
         Index(None, "refund_id"),
@@ -61,6 +71,69 @@ class Ticket(Model):
     @property
     def is_checked_in(self) -> bool:
         return self.status is TicketStatus.USED
+
+
+class SupersededCode(Model):
+    """A code that a ticket had before it was issued anew. It never becomes another ticket's."""
+
+    __tablename__ = "superseded_codes"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    ticket_id: Mapped[int] = mapped_column(ForeignKey("tickets.id"))
+    code: Mapped[str] = mapped_column(unique=True)
+    superseded_at: Mapped[datetime] = mapped_column(default=clock.now)
+
+    __table_args__ = (Index(None, "ticket_id"),)
+
+
+class Transfer(Model):
+    """A ticket that its holder passes on, or wanted to. Rows stay: they are the chain of who held it.
+
+    Its address for the receiver is made out of its id and SECRET_KEY: nothing here opens it.
+    """
+
+    __tablename__ = "transfers"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    ticket_id: Mapped[int] = mapped_column(ForeignKey("tickets.id"))
+
+    #: Who passes it on: as the ticket named and reached them, and their account if they have one.
+    from_id: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
+    from_name: Mapped[str]
+    from_email: Mapped[str]
+    from_phone: Mapped[str]
+
+    #: Where the address was sent: one of the two.
+    to_email: Mapped[str | None]
+    to_phone: Mapped[str | None]
+    #: Who it is for, as the sender says, or who came.
+    first_name: Mapped[str | None]
+    last_name: Mapped[str | None]
+    #: The account that accepted; empty for who did without one.
+    to_id: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
+
+    status: Mapped[TransferStatus] = mapped_column(one_of(TransferStatus), default=TransferStatus.OFFERED)
+    offered_at: Mapped[datetime] = mapped_column(default=clock.now)
+    ended_at: Mapped[datetime | None]
+
+    ticket: Mapped[Ticket] = relationship(lazy="raise")
+
+    __table_args__ = (
+        CheckConstraint("(to_email IS NULL) <> (to_phone IS NULL)", name="offered_one_way"),
+        CheckConstraint("(status = 'offered') = (ended_at IS NULL)", name="offered_until_it_ends"),
+        Index("one_offer_of_a_ticket", "ticket_id", unique=True, postgresql_where="status = 'offered'"),
+        Index(None, "ticket_id", "id"),
+    )
+
+    @property
+    def receiver(self) -> str | None:
+        """Who has got it; nobody until it is accepted."""
+        return f"{self.first_name} {self.last_name}" if self.status is TransferStatus.ACCEPTED else None
+
+    @property
+    def channel(self) -> str:
+        """How its address was sent."""
+        return "email" if self.to_email else "sms"
 
 
 class TicketKey(Model):

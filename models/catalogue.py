@@ -50,6 +50,8 @@ class Event(Model):
     rejection_reason: Mapped[str | None]
     #: Up to how many hours before the start its organizer may refund orders; empty is never.
     refund_until_hours: Mapped[int | None] = mapped_column(BigInteger().evaluates_none(), default=0)
+    #: Up to how many hours before the start tickets may be passed on; empty is never.
+    transfer_until_hours: Mapped[int | None] = mapped_column(BigInteger().evaluates_none(), default=0)
     #: Whether who went out at the gate may come in again.
     allows_reentry: Mapped[bool] = mapped_column(default=False)
 
@@ -88,6 +90,7 @@ class Event(Model):
     __table_args__ = (
         CheckConstraint("starts_at < ends_at", name="starts_before_it_ends"),
         CheckConstraint("refund_until_hours >= 0", name="refund_hours_not_negative"),
+        CheckConstraint("transfer_until_hours >= 0", name="transfer_hours_not_negative"),
         Index(None, "organizer_id"),
         Index("events_public_idx", "starts_at", "id", postgresql_where="status = 'approved'"),
         Index("events_pending_idx", "created_at", "id", postgresql_where="status = 'pending'"),

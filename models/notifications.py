@@ -26,7 +26,8 @@ class Notification(Model):
     key: Mapped[str] = mapped_column(unique=True)
     kind: Mapped[NotificationKind] = mapped_column(one_of(NotificationKind))
     channel: Mapped[NotificationChannel] = mapped_column(one_of(NotificationChannel))
-    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
+    #: Empty for who has no account: a ticket was passed on to them.
+    user_id: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
     #: E-mail address or phone number, as it was on the occasion.
     address: Mapped[str]
     #: What there is to tell, as it was on the occasion; `services.letters` says it in words.

@@ -147,6 +147,12 @@ class NotificationKind(enum.Enum):
     EVENT_CANCELLED = "event_cancelled"
     EVENT_REMINDER = "event_reminder"
     REVIEW_INVITATION = "review_invitation"
+    #: To who is to get a ticket, with the address that accepts it.
+    TRANSFER_OFFERED = "transfer_offered"
+    #: To who passed it on.
+    TRANSFER_ACCEPTED = "transfer_accepted"
+    TICKET_RECEIVED = "ticket_received"
+    TICKET_REISSUED = "ticket_reissued"
 
 
 class NotificationChannel(enum.Enum):
@@ -169,6 +175,14 @@ class TicketStatus(enum.Enum):
     VALID = "valid"
     USED = "used"
     VOID = "void"
+
+
+class TransferStatus(enum.Enum):
+    #: Waits for its receiver, as long as its ticket may be passed on.
+    OFFERED = "offered"
+    ACCEPTED = "accepted"
+    #: Its sender took it back.
+    WITHDRAWN = "withdrawn"
 
 
 class Direction(enum.Enum):

@@ -41,6 +41,7 @@ from resources import (
     ticket_pages,
     ticket_types,
     tickets,
+    transfers,
 )
 from resources.base import Resource
 
@@ -100,11 +101,17 @@ URLS: list[tuple[type[Resource], list[str]]] = [
     (tickets.TicketQrSvg, ["/tickets/<code:ticket_code>/qr.svg"]),
     (tickets.TicketQrPng, ["/tickets/<code:ticket_code>/qr.png"]),
     (tickets.TicketPdf, ["/tickets/<code:ticket_code>/ticket.pdf"]),
+    (transfers.TicketTransfer, ["/tickets/<code:ticket_code>/transfer"]),
+    (transfers.TicketReissue, ["/tickets/<code:ticket_code>/reissue"]),
+    (transfers.TicketRefundAgreement, ["/tickets/<code:ticket_code>/refund-agreement"]),
+    (transfers.TransferPage, ["/transfers/<signed:offer_address>"]),
+    (transfers.TransferAccepting, ["/transfers/<signed:offer_address>/acceptance"]),
     (tickets.OrderTicketsPdf, ["/orders/<id:order_id>/tickets.pdf"]),
     (ticket_pages.TicketPage, ["/t/<signed:ticket_address>"]),
     (ticket_pages.TicketPageQrSvg, ["/t/<signed:ticket_address>/qr.svg"]),
     (ticket_pages.TicketPageQrPng, ["/t/<signed:ticket_address>/qr.png"]),
     (ticket_pages.TicketPagePdf, ["/t/<signed:ticket_address>/ticket.pdf"]),
+    (ticket_pages.TicketManagement, ["/t/<signed:ticket_address>/manage"]),
     (profile.UpcomingEventList, ["/profile/my-upcoming-events", "/attendee/upcoming-events"]),
     (profile.UpcomingEventDetail, ["/profile/my-upcoming-events/<id:event_id>"]),
     (profile.PastEventList, ["/profile/my-past-events", "/attendee/past-events"]),
@@ -115,6 +122,8 @@ URLS: list[tuple[type[Resource], list[str]]] = [
     (organizer.AttendeeList, ["/organizer/events/<id:event_id>/attendees"]),
     (organizer.CheckIn, ["/organizer/checkin/<id:ticket_id>"]),
     (organizer.CheckOut, ["/organizer/checkout/<id:ticket_id>"]),
+    (transfers.TicketReissueForHolder, ["/organizer/tickets/<id:ticket_id>/reissue"]),
+    (transfers.EventTransferList, ["/organizer/events/<id:event_id>/transfers"]),
     # The gate
     (gate.ScanList, ["/checkin/scans"]),
     (gate.ScanUndoing, ["/checkin/scans/<id:scan_id>/undo"]),

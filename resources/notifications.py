@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import Response, make_response, render_template
+from flask import Response, render_template
 from sqlalchemy import Select
 
 from models import Notification, NotificationKind, NotificationState, User
@@ -10,9 +10,8 @@ from resources.base import ADMINS, LOGGED_IN, PUBLIC, Resource, endpoint
 from schemas.common import Nothing
 from schemas.notifications import NotificationOut, NotificationSearch, PreferenceChanges, Preferences
 from services import notifications, preferences
+from utils import http
 
-#: The page has one form, which comes back to it, and nothing of anybody else's.
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 _IN_WORDS = {
     NotificationKind.EVENT_REMINDER: "reminders of events that you have tickets for",
     NotificationKind.REVIEW_INVITATION: "invitations to review events that you went to",
@@ -63,8 +62,4 @@ class Unsubscribe(Resource):
 
 
 def _page(kind: NotificationKind, *, is_done: bool) -> Response:
-    response = make_response(render_template("unsubscribe.html", what=_IN_WORDS[kind], is_done=is_done))
-    response.headers["Content-Security-Policy"] = _POLICY
-    response.headers["Referrer-Policy"] = "no-referrer"
-    response.headers["X-Robots-Tag"] = "noindex"
-    return response
+    return http.answer_form(render_template("unsubscribe.html", what=_IN_WORDS[kind], is_done=is_done))

@@ -21,7 +21,7 @@ from services.prompts import (
     PushQueueFull,
 )
 from services.pushes import MpesaUnavailable
-from services.refunds import AlreadyUsed
+from services.refunds import AlreadyUsed, PassedOn
 from services.stock import SoldOut
 from utils.errors import NotFound
 
@@ -78,7 +78,7 @@ class OrderDetail(Resource):
 
 
 class OrderRefund(Resource):
-    @endpoint(access=ORGANIZERS, body=NewRefund, returns=OrderOut, errors=(AlreadyUsed,))
+    @endpoint(access=ORGANIZERS, body=NewRefund, returns=OrderOut, errors=(AlreadyUsed, PassedOn))
     def post(self, actor: User, order_id: int, body: NewRefund) -> Order:
         """Give the money of some tickets back, or of all that are left; they end at once."""
         return refunds.refund_order(actor=actor, order_id=order_id, ticket_ids=body.tickets)

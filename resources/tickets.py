@@ -68,7 +68,7 @@ class OrderTicketsPdf(Resource):
         access=LOGGED_IN,
         returns=None,
         produces=("application/pdf",),
-        errors=(*_REFUSALS, holders.NoTickets, holders.TooManyTickets),
+        errors=(*_REFUSALS, holders.NoTickets, holders.PassedOn, holders.TooManyTickets),
     )
     def get(self, actor: User, order_id: int) -> Response:
         """All tickets of an order that are good, to print: a page each."""

@@ -31,8 +31,8 @@ from schemas.ticket_types import TicketTypeOut
 from utils import calendar
 
 Title = Annotated[Text, Field(max_length=200)]
-#: Up to how many hours before the start its organizer may refund orders, at most a year; null is never.
-RefundHours = Annotated[Annotated[Whole, Field(ge=0, le=8_760)] | None, EMPTY_IS_NONE]
+#: So many hours before the start, at most a year; null is never.
+HoursBefore = Annotated[Annotated[Whole, Field(ge=0, le=8_760)] | None, EMPTY_IS_NONE]
 
 
 class NewEvent(Request):
@@ -44,13 +44,16 @@ class NewEvent(Request):
     category: Label
     #: Comma-separated.
     tags: Annotated[Line | None, EMPTY_IS_NONE] = None
-    refund_until_hours: RefundHours = 0
+    #: Until then its organizer may refund orders.
+    refund_until_hours: HoursBefore = 0
+    #: Until then tickets may be passed on.
+    transfer_until_hours: HoursBefore = 0
     #: Whether who went out at the gate may come in again.
     allows_reentry: Flag = False
 
 
 class EventChanges(Changes):
-    clearable: ClassVar[frozenset[str]] = frozenset({"tags", "refund_until_hours"})
+    clearable: ClassVar[frozenset[str]] = frozenset({"tags", "refund_until_hours", "transfer_until_hours"})
 
     title: Title | None = None
     description: Prose | None = None
@@ -59,7 +62,8 @@ class EventChanges(Changes):
     ends_at: Moment | None = Field(None, alias="end_time")
     category: Label | None = None
     tags: Annotated[Line | None, EMPTY_IS_NONE] = None
-    refund_until_hours: RefundHours = None
+    refund_until_hours: HoursBefore = None
+    transfer_until_hours: HoursBefore = None
     allows_reentry: Annotated[Flag | None, EMPTY_IS_NONE] = None
 
 
@@ -143,6 +147,8 @@ class OwnEvent(EventOut):
     rejection_reason: str | None
     #: Up to how many hours before the start its organizer may refund orders; null is never.
     refund_until_hours: int | None
+    #: Up to how many hours before the start tickets may be passed on; null is never.
+    transfer_until_hours: int | None
     #: Whether who went out at the gate may come in again.
     allows_reentry: bool
 

@@ -206,6 +206,9 @@ ManifestTicket = Annotated[
 ]
 
 
+SupersededHash = Annotated[tuple[int, str], Field(examples=[[1, "k3Vw0aB1mQ9tXg"]])]
+
+
 class ManifestOut(Answer):
     """An event for devices without network."""
 
@@ -217,6 +220,8 @@ class ManifestOut(Answer):
     keys: list[str]
     ticket_types: list[ManifestType]
     tickets: list[ManifestTicket]
+    #: Codes that these tickets had before they were issued anew: ticket id, and what the code is looked up by.
+    superseded: list[SupersededHash]
     #: To send as `since` next time.
     cursor: str
     #: To send as `page`, with the same `since`, for the rest; null on the last page.

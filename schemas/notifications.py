@@ -17,6 +17,10 @@ Kind = Literal[
     "event_cancelled",
     "event_reminder",
     "review_invitation",
+    "transfer_offered",
+    "transfer_accepted",
+    "ticket_received",
+    "ticket_reissued",
 ]
 
 
@@ -34,7 +38,8 @@ class NotificationOut(Answer):
     kind: Word
     #: `email` or `sms`.
     channel: Word
-    user_id: int
+    #: Null for who has no account.
+    user_id: int | None
     #: As it was on the occasion, or when it was last retried.
     address: str
     state: Word

@@ -25,7 +25,7 @@ from schemas.common import (
     Word,
 )
 from schemas.events import EventBrief
-from schemas.tickets import TicketBrief
+from schemas.tickets import SoldTicket
 from utils import phone as phones
 
 
@@ -169,7 +169,7 @@ class OrderOut(Answer):
     paid_at: When | None
     event: EventBrief
     items: list[ItemOut]
-    tickets: list[TicketBrief]
+    tickets: list[SoldTicket]
     payments: list[PaymentOut]
     refunds: list[RefundBrief]
     #: How we know that it is paid.

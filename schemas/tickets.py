@@ -4,12 +4,37 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import AliasPath, Field, StringConstraints, computed_field
+from pydantic import AliasPath, Field, StringConstraints, computed_field, model_validator
 
 from config import settings
+from models import TicketStatus
 from schemas.common import Answer, Request, When, Word
 from schemas.events import EventBrief
 from utils import ticket_address
+
+
+class SoldTicket(Answer):
+    """A ticket of an order. Of one that was passed on, it is not told who has it, nor its code."""
+
+    id: int
+    ticket_code: str | None = Field(validation_alias="code")
+    type: str = Field(validation_alias=AliasPath("ticket_type", "name"))
+    #: `valid`, `used`, `void`, or `passed_on`.
+    status: Word
+    attendee_first_name: str | None = Field(validation_alias="first_name")
+    attendee_last_name: str | None = Field(validation_alias="last_name")
+    attendee_email: str | None = Field(validation_alias="email")
+    attendee_phone: str | None = Field(validation_alias="phone")
+    checked_in_at: When | None
+    passed_on_at: When | None
+
+    @model_validator(mode="after")
+    def _keep_to_its_holder(self) -> SoldTicket:
+        if self.passed_on_at is not None:
+            self.ticket_code = self.checked_in_at = None
+            self.attendee_first_name = self.attendee_last_name = self.attendee_email = self.attendee_phone = None
+            self.status = self.status if self.status == TicketStatus.VOID.value else "passed_on"
+        return self
 
 
 class TicketBrief(Answer):
@@ -32,11 +57,20 @@ class TicketOut(TicketBrief):
     issued_at: When
     #: What was paid for it, in whole shillings.
     price: int = Field(validation_alias="price_kes")
-    order_id: str = Field(validation_alias=AliasPath("order", "reference"))
+    #: Null for one that was passed on to its holder, like the receipt.
+    order_id: str | None = Field(validation_alias=AliasPath("order", "reference"))
     #: M-PESA's receipt number of the payment that paid its order; null if it was free.
     mpesa_receipt: str | None = Field(validation_alias=AliasPath("order", "receipt"))
     event: EventBrief = Field(validation_alias=AliasPath("ticket_type", "event"))
+    #: When it was passed on to its holder; null for who bought it.
+    received_at: When | None = Field(validation_alias="passed_on_at")
     rotation: int = Field(exclude=True)
+
+    @model_validator(mode="after")
+    def _keep_to_its_buyer(self) -> TicketOut:
+        if self.received_at is not None:
+            self.order_id = self.mpesa_receipt = None
+        return self
 
     @computed_field  # type: ignore[prop-decorator]
     @property
@@ -65,7 +99,11 @@ class HeldTicketOut(Answer):
     attendee_first_name: str = Field(validation_alias=AliasPath("ticket", "first_name"))
     attendee_last_name: str = Field(validation_alias=AliasPath("ticket", "last_name"))
     checked_in_at: When | None = Field(validation_alias=AliasPath("ticket", "checked_in_at"))
-    order_id: str = Field(validation_alias=AliasPath("ticket", "order", "reference"))
+    #: Null for one that was passed on to its holder.
+    order_id: str | None = Field(validation_alias="order")
+    received_at: When | None = Field(validation_alias=AliasPath("ticket", "passed_on_at"))
+    #: Since when its holder agrees that its money goes back to who bought it.
+    refund_agreed_at: When | None = Field(validation_alias=AliasPath("ticket", "refund_agreed_at"))
     event: EventBrief
     map_url: str
     #: What the QR code holds, signed; null when the ticket lets nobody in.
@@ -88,7 +126,7 @@ class TicketCheck(Request):
 class TicketWord(Answer):
     """What anybody may know who has a code; nothing of who holds the ticket, or bought it."""
 
-    #: `valid`, `used`, `void`, `event_cancelled`, or `unknown`, with nothing else then.
+    #: `valid`, `used`, `void`, `superseded`, `event_cancelled`, or `unknown`, with nothing else then.
     status: str
     event_title: str | None
     type: str | None = Field(validation_alias="ticket_type")
@@ -110,7 +148,8 @@ class Pass(Answer):
 
 
 class OrderBrief(Answer):
-    order_id: str = Field(validation_alias="reference")
+    #: Null where one holds a ticket that somebody passed on, and ordered none.
+    order_id: str | None = Field(validation_alias="reference")
     created_at: When
     mpesa_receipt: str | None = Field(validation_alias="receipt")
     total_amount: int = Field(validation_alias="total_kes")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import ColumnElement, Select, select
 from sqlalchemy.orm import contains_eager, selectinload
 
-from models import Event, Order, Ticket, TicketStatus, TicketType, User
+from models import Event, Order, SupersededCode, Ticket, TicketStatus, TicketType, User
 from utils import clock
 from utils.database import db
 from utils.errors import NotFound
@@ -24,8 +25,9 @@ def issue_tickets(order: Order) -> list[Ticket]:
         Ticket(
             order_id=order.id,
             ticket_type_id=item.ticket_type_id,
-            code=new_code(_CODE_LENGTH, group=_CODE_GROUP),
+            code=_new_code(),
             price_kes=item.unit_price_kes,
+            holder_id=order.buyer_id,
             **attendee,
         )
         for item in order.items
@@ -35,14 +37,24 @@ def issue_tickets(order: Order) -> list[Ticket]:
     return tickets
 
 
+def issue_anew(ticket: Ticket) -> None:
+    """End its QR code, its code and the address of its page, and give it others. The caller has locked it."""
+    db.session.add(SupersededCode(ticket_id=ticket.id, code=ticket.code))
+    ticket.code, ticket.rotation = _new_code(), ticket.rotation + 1
+
+
+def _new_code() -> str:
+    return new_code(_CODE_LENGTH, group=_CODE_GROUP)
+
+
 def list_tickets(*, actor: User) -> Select[tuple[Ticket]]:
-    """The actor's tickets, newest first, with type, event, order and its payments."""
+    """The tickets that the actor holds, newest first, with type, event, order and its payments."""
     return (
         select(Ticket)
         .join(Ticket.order)
         .join(Ticket.ticket_type)
         .join(TicketType.event)
-        .where(Order.buyer_id == actor.id)
+        .where(Ticket.holder_id == actor.id)
         .options(
             contains_eager(Ticket.order).selectinload(Order.payments),
             contains_eager(Ticket.ticket_type).contains_eager(TicketType.event),
@@ -62,16 +74,27 @@ def list_past_events(*, actor: User) -> Select[tuple[Event]]:
 
 
 @dataclass(frozen=True)
+class NoOrder:
+    """Stands where an order is looked for."""
+
+    created_at: datetime
+    reference: None = None
+    receipt: None = None
+    total_kes: int = 0
+
+
+@dataclass(frozen=True)
 class Attendance:
-    """One event as its ticket holder sees it. `order` is the latest of `orders`."""
+    """One event as its ticket holder sees it: the tickets he holds, and the orders he placed for it."""
 
     event: Event
     orders: Sequence[Order]
     tickets: Sequence[Ticket]
 
     @property
-    def order(self) -> Order:
-        return self.orders[-1]
+    def order(self) -> Order | NoOrder:
+        """The latest of them; who was passed a ticket on has none."""
+        return self.orders[-1] if self.orders else NoOrder(self.tickets[-1].issued_at)
 
     @property
     def total_kes(self) -> int:
@@ -89,15 +112,22 @@ def get_attendance(*, actor: User, event_id: int, is_over: bool) -> Attendance:
     orders = db.session.scalars(
         select(Order)
         .where(Order.buyer_id == actor.id, Order.event_id == event_id, Order.id.in_(select(Ticket.order_id)))
-        .options(selectinload(Order.payments), selectinload(Order.tickets).joinedload(Ticket.ticket_type))
+        .options(selectinload(Order.payments))
         .order_by(Order.id)
     ).all()
-    return Attendance(event, orders, [ticket for order in orders for ticket in order.tickets])
+    tickets = db.session.scalars(
+        select(Ticket)
+        .join(Ticket.ticket_type)
+        .where(Ticket.holder_id == actor.id, TicketType.event_id == event_id)
+        .options(contains_eager(Ticket.ticket_type))
+        .order_by(Ticket.order_id, Ticket.id)
+    ).all()
+    return Attendance(event, orders, tickets)
 
 
 def holds_ticket(*, user: User, event_id: int, statuses: Sequence[TicketStatus] = tuple(TicketStatus)) -> bool:
-    """Whether the user bought a ticket for the event that is in one of `statuses`."""
-    query = _tickets_of(user).where(Order.event_id == event_id, Ticket.status.in_(statuses))
+    """Whether the user holds a ticket for the event that is in one of `statuses`."""
+    query = held_by(user).where(TicketType.event_id == event_id, Ticket.status.in_(statuses))
     return bool(db.session.scalar(select(query.exists())))
 
 
@@ -106,9 +136,10 @@ def _attended(actor: User, when: ColumnElement[bool]) -> Select[tuple[Event]]:
 
 
 def is_held_by(user: User) -> ColumnElement[bool]:
-    """SQL, about Event: whether the user bought a ticket for it."""
-    return _tickets_of(user).where(Order.event_id == Event.id).exists()
+    """SQL, about Event: whether the user holds a ticket for it."""
+    return held_by(user).where(TicketType.event_id == Event.id).exists()
 
 
-def _tickets_of(user: User) -> Select[tuple[int]]:
-    return select(Ticket.id).join(Ticket.order).where(Order.buyer_id == user.id)
+def held_by(user: User) -> Select[tuple[int]]:
+    """Ids of the tickets that the user holds, joined with their types."""
+    return select(Ticket.id).join(Ticket.ticket_type).where(Ticket.holder_id == user.id)

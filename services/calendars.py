@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 from sqlalchemy import ColumnElement, and_, or_, select, update
 
 from config import settings
-from models import AccountStatus, Event, EventStatus, Order, SavedEvent, Ticket, TicketStatus, User
-from services import audit, events
+from models import AccountStatus, Event, EventStatus, SavedEvent, Ticket, TicketStatus, TicketType, User
+from services import admission, audit, events
 from utils import calendar, clock, signing
 from utils.database import db, transaction
 from utils.errors import NotFound
@@ -96,7 +96,7 @@ def _belongs_to(user: User) -> ColumnElement[bool]:
 
 def _has_tickets(user: User) -> ColumnElement[bool]:
     """Tickets given back do not count, unless all were because the event was called off: the feed has to say so."""
-    held = select(Ticket.id).join(Ticket.order).where(Order.buyer_id == user.id, Order.event_id == Event.id)
+    held = admission.held_by(user).where(TicketType.event_id == Event.id)
     return or_(
         held.where(Ticket.status != TicketStatus.VOID).exists(),
         and_(Event.status == EventStatus.CANCELLED, held.exists()),

@@ -24,9 +24,11 @@ from models import (
     NotificationChannel,
     NotificationKind,
     NotificationState,
+    Transfer,
+    TransferStatus,
     User,
 )
-from services import alerts, letters, notifications
+from services import alerts, letters, notifications, texts
 from utils import clock, sms
 from utils.database import db, transaction
 from utils.delivery import NotDelivered, Refused, ServiceDown
@@ -67,7 +69,7 @@ class _ByText:
         self._texter = sms.connect(settings.SMS_URL)
 
     def carry(self, message: Notification) -> None:
-        self._texter.send(message.address, letters.write_text(message))
+        self._texter.send(message.address, texts.write_text(message))
 
     def close(self) -> None:
         self._texter.close()
@@ -125,6 +127,10 @@ def _take(channel: NotificationChannel) -> Notification | None:
 
 def _why_needless(message: Notification) -> str | None:
     """Of what need not be told: it may have waited for a while."""
+    if message.kind is NotificationKind.TRANSFER_OFFERED:
+        transfer = db.session.get(Transfer, message.facts["transfer"], populate_existing=True)
+        is_waiting = transfer is not None and transfer.status is TransferStatus.OFFERED
+        return None if is_waiting else "the ticket is no longer offered"
     if message.kind not in OPTIONAL_NOTIFICATIONS:
         return None
     user = db.session.get_one(User, message.user_id, populate_existing=True)

@@ -22,7 +22,9 @@ from utils.errors import Conflict, Invalid, NotFound
 #: A change of an approved event that needs no admin: it ends at another time, by so much at most.
 HARMLESS = timedelta(days=1)
 #: Others: they concern those alone who have bought already. Refunds can only become kinder to them.
-_HARMLESS_FACTS = frozenset({"refund_until_hours", "allows_reentry"})
+_HARMLESS_FACTS = frozenset({"refund_until_hours", "transfer_until_hours", "allows_reentry"})
+#: Policies that people bought under, in hours before the start, and what they are about.
+_POLICIES = {"refund_until_hours": "refunds", "transfer_until_hours": "passing tickets on"}
 
 #: Words of a search that are looked at.
 _MOST_WORDS = 20
@@ -166,7 +168,7 @@ def create_event(*, actor: User, facts: dict[str, Any], image: bytes | None) -> 
 def update_event(*, actor: User, event_id: int, changes: dict[str, Any], image: bytes | None) -> Event:
     """Change an event of one's own; all but what is HARMLESS sends it back to an admin.
 
-    Raises NotFound, Conflict for a cancelled event or a stricter refund policy, Invalid, images.BadImage.
+    Raises NotFound, Conflict for a cancelled event or a stricter policy, Invalid, images.BadImage.
     """
     get_own_event(actor=actor, event_id=event_id)  # before a picture is decoded for somebody who may not
     old_image = None
@@ -182,8 +184,8 @@ def update_event(*, actor: User, event_id: int, changes: dict[str, Any], image: 
             changes.get("ends_at", event.ends_at),
             is_new_start="starts_at" in changes,
         )
-        if "refund_until_hours" in changes:
-            _check_refund_policy(event, changes["refund_until_hours"])
+        for policy in _POLICIES.keys() & changes.keys():
+            _check_policy(event, policy, changes[policy])
         if name is not None:
             old_image, changes["image"] = event.image, name
         needs_admin = not _is_harmless(event, changes)
@@ -229,12 +231,13 @@ def _has_orders(event_id: int) -> bool:
     return db.session.scalar(select(Order.id).where(Order.event_id == event_id).limit(1)) is not None
 
 
-def _check_refund_policy(event: Event, hours: int | None) -> None:
+def _check_policy(event: Event, policy: str, hours: int | None) -> None:
     """Who bought under one policy is not left with a stricter one. Raises Conflict."""
-    is_kinder = hours is not None and (event.refund_until_hours is None or hours < event.refund_until_hours)
+    before = getattr(event, policy)
+    is_kinder = hours is not None and (before is None or hours < before)
     if not is_kinder and _has_orders(event.id):
-        sentence = "This event has orders: refunds may be made easier now, but not harder."
-        raise Conflict(sentence, code="refund_policy_fixed")
+        sentence = f"This event has orders: {_POLICIES[policy]} may be made easier now, but not harder."
+        raise Conflict(sentence, code=f"{policy.partition('_')[0]}_policy_fixed")
 
 
 def cancel_event(*, actor: User, event_id: int) -> Event:

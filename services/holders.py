@@ -1,6 +1,6 @@
 """Holders: what somebody gets for a ticket of theirs. Its code to scan, its page, the sheets to print.
 
-The code that people can read opens nothing here, since organizers have lists of them: it takes the login of who bought
+The code that people can read opens nothing here, since organizers have lists of them: it takes the login of who holds
 the ticket, or the address of its page.
 """
 
@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from urllib.parse import quote
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, or_, select
 from sqlalchemy.orm import contains_eager
 
-from models import Event, EventStatus, Order, Ticket, TicketStatus, TicketType, User
+from models import Event, EventStatus, Order, SupersededCode, Ticket, TicketStatus, TicketType, User
 from services import ticket_keys
 from services.check_in import TicketVoid
 from utils import clock, references, signing, ticket_address, ticket_sheet
@@ -41,6 +41,10 @@ class NoTickets(Conflict):
     code, message = "no_tickets", "This order has no tickets: it has not been paid."
 
 
+class PassedOn(Conflict):
+    code, message = "passed_on", "The tickets of this order were passed on: who got them has them."
+
+
 class TooManyTickets(Conflict):
     code = "too_many_tickets"
     message = f"More than {MOST_SHEETS} tickets do not go into one file. Please open them one by one."
@@ -52,7 +56,7 @@ class Standing(enum.Enum):
     VALID = "valid"
     USED = "used"
     VOID = "void"
-    #: Looked at from an address of before it was issued anew: it may be somebody else's now.
+    #: Looked at by an address or a code of before it was issued anew: it may be somebody else's now.
     SUPERSEDED = "superseded"
     EVENT_CANCELLED = "event_cancelled"
 
@@ -80,6 +84,16 @@ class HeldTicket:
     @property
     def holder(self) -> str:
         return f"{self.ticket.first_name} {self.ticket.last_name}"
+
+    @property
+    def order(self) -> str | None:
+        """The reference of its order, which is its buyer's to know."""
+        return None if self.ticket.passed_on_at else self.ticket.order.reference
+
+    @property
+    def is_managed_here(self) -> bool:
+        """Whether its page is all that its holder has of it: others log in to pass it on."""
+        return self.standing in (Standing.VALID, Standing.USED) and self.ticket.holder_id is None
 
     @property
     def day(self) -> str:
@@ -133,11 +147,17 @@ class Checked:
 
 def get_ticket(*, actor: User, code: str) -> HeldTicket:
     """The actor's ticket with this code, however it is typed. Raises NotFound."""
-    ticket = db.session.scalar(_tickets().where(Ticket.code == references.grouped(code), Order.buyer_id == actor.id))
+    query = _tickets().where(Ticket.code == references.grouped(code), Ticket.holder_id == actor.id)
+    ticket = db.session.scalar(query)
     if ticket is None:
         raise NotFound("There is no such ticket.")
-    [held] = _hold([ticket])
-    return held
+    return _hold([ticket])[0]
+
+
+def show(ticket_id: int) -> HeldTicket:
+    """The ticket as it is now, for who is known to hold it."""
+    query = _tickets().where(Ticket.id == ticket_id).execution_options(populate_existing=True)
+    return _hold([db.session.scalars(query).one()])[0]
 
 
 def open_ticket(address: str) -> HeldTicket:
@@ -151,8 +171,7 @@ def open_ticket(address: str) -> HeldTicket:
         raise NotFound("There is no ticket at this address.")
     if ticket.rotation != rotation:
         return HeldTicket(ticket, Standing.SUPERSEDED, token=None)
-    [held] = _hold([ticket])
-    return held
+    return _hold([ticket])[0]
 
 
 def show_token(held: HeldTicket) -> str:
@@ -169,16 +188,19 @@ def print_ticket(held: HeldTicket) -> Sheets:
 
 
 def print_order(*, actor: User, order_id: int) -> Sheets:
-    """All that is good of the actor's order. Raises NotFound, NoTickets, TooManyTickets, TicketVoid, EventCancelled."""
+    """All that is good of the actor's order, and that he still holds.
+
+    Raises NotFound, NoTickets, PassedOn, TooManyTickets, TicketVoid, EventCancelled.
+    """
     own = select(Order).where(Order.id == order_id, Order.buyer_id == actor.id)
     order = db.session.scalar(own)
     if order is None:
         raise NotFound("There is no such order.")
-    tickets = db.session.scalars(
-        _tickets().where(Ticket.order_id == order_id).order_by(Ticket.id).limit(MOST_SHEETS + 1)
-    ).all()
+    held_still = _tickets().where(Ticket.order_id == order_id, Ticket.holder_id == actor.id)
+    tickets = db.session.scalars(held_still.order_by(Ticket.id).limit(MOST_SHEETS + 1)).all()
     if not tickets:
-        raise NoTickets
+        any_at_all = db.session.scalar(select(Ticket.id).where(Ticket.order_id == order_id).limit(1))
+        raise PassedOn if any_at_all else NoTickets
     if len(tickets) > MOST_SHEETS:
         raise TooManyTickets
     held = _hold(tickets)
@@ -190,16 +212,19 @@ def print_order(*, actor: User, order_id: int) -> Sheets:
 
 def check_code(code: str) -> Checked:
     """Whether a ticket is still good, whosever it is."""
+    typed = references.grouped(code)
+    superseded = select(SupersededCode.ticket_id).where(SupersededCode.code == typed).scalar_subquery()
     row = db.session.execute(
-        select(Ticket.status, Event.status, Event.title, TicketType.name)
+        select(Ticket.code, Ticket.status, Event.status, Event.title, TicketType.name)
         .join(Ticket.ticket_type)
         .join(TicketType.event)
-        .where(Ticket.code == references.grouped(code))
+        .where(or_(Ticket.code == typed, Ticket.id == superseded))
     ).one_or_none()
     if row is None:
         return Checked()
-    status, event_status, title, ticket_type = row
-    return Checked(_standing(status, event_status), title, ticket_type)
+    newest, status, event_status, title, ticket_type = row
+    standing = _standing(status, event_status) if newest == typed else Standing.SUPERSEDED
+    return Checked(standing, title, ticket_type)
 
 
 def _tickets() -> Select[tuple[Ticket]]:
@@ -242,7 +267,7 @@ def _sheet(held: HeldTicket) -> ticket_sheet.Sheet:
         holder=held.holder,
         ticket_type=held.ticket.ticket_type.name,
         code=held.ticket.code,
-        order=held.ticket.order.reference,
+        order=held.order,
         token=show_token(held),
         terms=_terms(held.event),
     )

@@ -1,4 +1,4 @@
-"""Notifications in words: what an e-mail and a text message say of the facts of each kind."""
+"""Notifications in words: what an e-mail says of the facts of each kind."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from config import ROOT, settings
 from models import OPTIONAL_NOTIFICATIONS, Notification, NotificationKind
 from services import preferences
-from utils import clock, money, sms
+from utils import clock, money, ticket_address
 
 Facts = dict[str, Any]
 
@@ -50,6 +50,8 @@ class Letter:
     action: tuple[str, str] | None = None
     #: Said below all else.
     remarks: Sequence[str] = field(default=())
+    #: Why its reader gets it.
+    why: str = "You get this since it is about your own order or event at Ticksy."
 
 
 # ── E-mail ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -68,7 +70,7 @@ def render(message: Notification) -> Rendered:
     facts = message.facts
     letter = _WORDS[message.kind](facts, message.user_id)
     url = None
-    if message.kind in OPTIONAL_NOTIFICATIONS:
+    if message.kind in OPTIONAL_NOTIFICATIONS and message.user_id is not None:
         url = preferences.unsubscribe_url(user_id=message.user_id, kind=message.kind)
     values = {"letter": letter, "name": _name(facts), "unsubscribe_url": url, "home": settings.frontend_url}
     templates = _templates()
@@ -88,11 +90,15 @@ def _templates() -> Environment:
 
 
 def _name(facts: Facts) -> str | None:
-    name = " ".join(str(facts["first_name"]).split())
+    return as_name(facts["first_name"])
+
+
+def as_name(told: str) -> str | None:
+    name = " ".join(str(told).split())
     return name if len(name) <= _LONGEST_NAME and _NAME.fullmatch(name) else None
 
 
-def _order_paid(facts: Facts, user_id: int) -> Letter:
+def _order_paid(facts: Facts, user_id: int | None) -> Letter:
     event, count = facts["event"], len(facts["tickets"])
     tickets = "ticket" if count == 1 else f"{count} tickets"
     paid = money.in_words(facts["paid_kes"]) if facts["paid_kes"] else "Free"
@@ -108,12 +114,12 @@ def _order_paid(facts: Facts, user_id: int) -> Letter:
         ],
         codes=[(ticket["code"], ticket["type"]) for ticket in facts["tickets"]],
         details=details,
-        action=("See my tickets", _profile(user_id)),
+        action=("See my tickets", link_to_tickets(facts, user_id)),
         remarks=["Who has a code can use it: please share it only with whom it is for."],
     )
 
 
-def _payment_failed(facts: Facts, _user_id: int) -> Letter:
+def _payment_failed(facts: Facts, _user_id: int | None) -> Letter:
     event = facts["event"]
     return Letter(
         subject=f"No payment, no tickets: {_title(event)}",
@@ -131,7 +137,7 @@ def _payment_failed(facts: Facts, _user_id: int) -> Letter:
     )
 
 
-def _refund_started(facts: Facts, user_id: int) -> Letter:
+def _refund_started(facts: Facts, user_id: int | None) -> Letter:
     event, amount = facts["event"], money.in_words(facts["amount_kes"])
     return Letter(
         subject=f"{amount} is on its way back to you",
@@ -145,7 +151,7 @@ def _refund_started(facts: Facts, user_id: int) -> Letter:
     )
 
 
-def _refund_done(facts: Facts, _user_id: int) -> Letter:
+def _refund_done(facts: Facts, _user_id: int | None) -> Letter:
     event, amount = facts["event"], money.in_words(facts["amount_kes"])
     details = [("Event", _title(event)), ("Order", facts["order"]), ("Amount", amount)]
     if facts["receipt"]:
@@ -161,7 +167,7 @@ def _refund_done(facts: Facts, _user_id: int) -> Letter:
     )
 
 
-def _event_approved(facts: Facts, _user_id: int) -> Letter:
+def _event_approved(facts: Facts, _user_id: int | None) -> Letter:
     event = facts["event"]
     return Letter(
         subject=f"{_title(event)} is published",
@@ -172,7 +178,7 @@ def _event_approved(facts: Facts, _user_id: int) -> Letter:
     )
 
 
-def _event_rejected(facts: Facts, _user_id: int) -> Letter:
+def _event_rejected(facts: Facts, _user_id: int | None) -> Letter:
     event = facts["event"]
     return Letter(
         subject=f"{_title(event)} was not approved",
@@ -186,7 +192,7 @@ def _event_rejected(facts: Facts, _user_id: int) -> Letter:
     )
 
 
-def _event_changed(facts: Facts, user_id: int) -> Letter:
+def _event_changed(facts: Facts, user_id: int | None) -> Letter:
     event = facts["event"]
     details = [("Event", _title(event)), *_place(event)]
     if facts["was_at"] != event["starts_at"]:
@@ -194,15 +200,15 @@ def _event_changed(facts: Facts, user_id: int) -> Letter:
     if facts["was_in"] != event["location"]:
         details.append(("Was before at", facts["was_in"]))
     return Letter(
-        subject=f"Changed: {_title(event)}, {_short_time(event)}",
+        subject=f"Changed: {_title(event)}, {short_time(event)}",
         heading="Your event has changed",
         paragraphs=[f"The organizer has changed {_title(event)}. Your tickets stay valid. This is how it is now."],
         details=details,
-        action=("See my tickets", _profile(user_id)),
+        action=("See my tickets", link_to_tickets(facts, user_id)),
     )
 
 
-def _event_cancelled(facts: Facts, user_id: int) -> Letter:
+def _event_cancelled(facts: Facts, user_id: int | None) -> Letter:
     event, paid_kes = facts["event"], int(facts["paid_kes"])
     paragraphs = [f"{_title(event)} has been cancelled, and will not take place. We are sorry."]
     if paid_kes:
@@ -210,26 +216,26 @@ def _event_cancelled(facts: Facts, user_id: int) -> Letter:
             "What you paid goes back to you by M-PESA. You need not do anything, and we tell you once it is there."
         )
     return Letter(
-        subject=f"Cancelled: {_title(event)}, {_short_time(event)}",
+        subject=f"Cancelled: {_title(event)}, {short_time(event)}",
         heading="Your event is cancelled",
         paragraphs=paragraphs,
         details=[("Event", _title(event)), *_place(event)],
-        action=("See my tickets", _profile(user_id)),
+        action=("See my tickets", link_to_tickets(facts, user_id)),
     )
 
 
-def _event_reminder(facts: Facts, user_id: int) -> Letter:
+def _event_reminder(facts: Facts, user_id: int | None) -> Letter:
     event = facts["event"]
     return Letter(
-        subject=f"Soon: {_title(event)}, {_short_time(event)}",
+        subject=f"Soon: {_title(event)}, {short_time(event)}",
         heading=_title(event),
         paragraphs=["It is nearly time. Have your codes at hand at the entrance: they are with your tickets."],
         details=_place(event),
-        action=("See my tickets", _profile(user_id)),
+        action=("See my tickets", link_to_tickets(facts, user_id)),
     )
 
 
-def _review_invitation(facts: Facts, user_id: int) -> Letter:
+def _review_invitation(facts: Facts, user_id: int | None) -> Letter:
     event = facts["event"]
     return Letter(
         subject=f"How was {_title(event)}?",
@@ -240,7 +246,61 @@ def _review_invitation(facts: Facts, user_id: int) -> Letter:
     )
 
 
-_WORDS: dict[NotificationKind, Callable[[Facts, int], Letter]] = {
+def _transfer_offered(facts: Facts, _user_id: int | None) -> Letter:
+    event, sender = facts["event"], as_name(facts["sender"]) or "Somebody"
+    return Letter(
+        subject=f"{sender} gives you a ticket for {_title(event)}",
+        heading=f"A ticket for {_title(event)}",
+        paragraphs=[
+            f"{sender} would like to give you this ticket. It is yours once you have opened the link and accepted it.",
+            "You need no account, and accepting costs nothing.",
+        ],
+        details=[*_place(event), ("Ticket", facts["type"])],
+        action=("Look at the ticket", link_to_offer(facts)),
+        remarks=[
+            "Who has this link can accept the ticket, once: please keep it to yourself.",
+            "Are you asked to pay for it? Do so only to somebody you know. The old codes end when you accept.",
+        ],
+        why="You get this since somebody gave us your address to send you a ticket. If you do not want it, do nothing.",
+    )
+
+
+def _transfer_accepted(facts: Facts, user_id: int | None) -> Letter:
+    event, receiver = facts["event"], as_name(facts["receiver"]) or "Who you sent it to"
+    return Letter(
+        subject=f"Your ticket for {_title(event)} has been accepted",
+        heading=f"{receiver} has your ticket",
+        paragraphs=[f"{receiver} has accepted your ticket for {_title(event)}. Your QR code and your code have ended."],
+        details=[*_place(event), ("Ticket", facts["type"])],
+        action=("Open Ticksy", link_to_tickets(facts, user_id)),
+    )
+
+
+def _ticket_received(facts: Facts, _user_id: int | None) -> Letter:
+    event = facts["event"]
+    return Letter(
+        subject=f"Your ticket for {_title(event)}",
+        heading=_title(event),
+        paragraphs=["The ticket is yours now. Show its QR code at the entrance."],
+        details=[*_place(event), ("Ticket", facts["type"])],
+        action=("Show my ticket", link_to_page(facts)),
+        remarks=["Who has this link can go in with your ticket: please keep it to yourself."],
+    )
+
+
+def _ticket_reissued(facts: Facts, _user_id: int | None) -> Letter:
+    event = facts["event"]
+    return Letter(
+        subject=f"Your new ticket for {_title(event)}",
+        heading=_title(event),
+        paragraphs=["Your ticket has been issued anew. What you had of it before lets nobody in any more."],
+        details=[*_place(event), ("Ticket", facts["type"])],
+        action=("Show my ticket", link_to_page(facts)),
+        remarks=["Who has this link can go in with your ticket: please keep it to yourself."],
+    )
+
+
+_WORDS: dict[NotificationKind, Callable[[Facts, int | None], Letter]] = {
     NotificationKind.ORDER_PAID: _order_paid,
     NotificationKind.PAYMENT_FAILED: _payment_failed,
     NotificationKind.REFUND_STARTED: _refund_started,
@@ -251,38 +311,11 @@ _WORDS: dict[NotificationKind, Callable[[Facts, int], Letter]] = {
     NotificationKind.EVENT_CANCELLED: _event_cancelled,
     NotificationKind.EVENT_REMINDER: _event_reminder,
     NotificationKind.REVIEW_INVITATION: _review_invitation,
+    NotificationKind.TRANSFER_OFFERED: _transfer_offered,
+    NotificationKind.TRANSFER_ACCEPTED: _transfer_accepted,
+    NotificationKind.TICKET_RECEIVED: _ticket_received,
+    NotificationKind.TICKET_REISSUED: _ticket_reissued,
 }
-
-
-# ── Text messages ─────────────────────────────────────────────────────────────────────────────────────────────────
-
-#: A piece of a title that tells an event from others, and a link that leaves room for it and for a code.
-_SHORTEST_TITLE, _LONGEST_LINK = 10, 70
-
-
-def write_text(message: Notification) -> str:
-    """What a text message says, in one message of it. Only for kinds that are texted."""
-    facts, event = message.facts, message.facts["event"]
-    link = _profile(message.user_id)
-    end = f" {link}" if sms.length(link) <= _LONGEST_LINK else ""
-    if message.kind is NotificationKind.ORDER_PAID:
-        codes = [ticket["code"] for ticket in facts["tickets"]]
-        return _fitted(event, f"Ticksy: {{}}, {_short_time(event)}. {{}}{end}", codes)
-    if message.kind is NotificationKind.REFUND_DONE:
-        return _fitted(event, f"Ticksy: {money.in_words(facts['amount_kes'])} for {{}} is back in your M-PESA.{end}")
-    back = " Your money comes back by itself." if int(facts["paid_kes"]) else ""
-    return _fitted(event, f"Ticksy: {{}}, {_short_time(event)}, is CANCELLED.{back}{end}")
-
-
-def _fitted(event: Facts, words: str, codes: Sequence[str] = ()) -> str:
-    """`words` with the title for their first `{}`, and for a second one as many codes as leave room for it."""
-    room = sms.LIMIT - sms.length(words.replace("{}", ""))
-    listed = ""
-    for shown in range(len(codes), 0, -1):
-        listed = " ".join(codes[:shown]) + (f" +{len(codes) - shown} more" if shown < len(codes) else "")
-        if len(listed) <= room - _SHORTEST_TITLE:
-            break
-    return words.format(sms.fit(event["title"], room - len(listed)), listed)
 
 
 # ── Words that several need ───────────────────────────────────────────────────────────────────────────────────────
@@ -312,14 +345,31 @@ def _day_and_time(moment: datetime) -> str:
     return f"{moment:%A}, {moment.day} {moment:%B %Y}, {moment:%H:%M}"
 
 
-def _short_time(event: Facts) -> str:
+def short_time(event: Facts) -> str:
     start = _start(event)
     return f"{start:%a} {start.day} {start:%b}, {start:%H:%M}"
 
 
-def _profile(user_id: int) -> str:
-    """The page of the frontend with one's tickets."""
+def link_to_tickets(facts: Facts, user_id: int | None) -> str:
+    """The page of the frontend with one's tickets; of who has no account, that of their ticket."""
+    if user_id is None:
+        return link_to_page(facts) if "ticket" in facts else settings.frontend_url
+    return _profile(user_id)
+
+
+def _profile(user_id: int | None) -> str:
     return f"{settings.frontend_url}/attendee/{user_id}/profile"
+
+
+def link_to_page(facts: Facts) -> str:
+    """The page of a ticket, which needs no login."""
+    ticket_id, rotation = facts["ticket"]
+    return f"{settings.PUBLIC_URL}/t/{ticket_address.make(ticket_id, rotation)}"
+
+
+def link_to_offer(facts: Facts) -> str:
+    """The page that accepts a ticket."""
+    return f"{settings.PUBLIC_URL}/transfers/{ticket_address.make_offer(facts['transfer'])}"
 
 
 def _event_page(event: Facts) -> str:

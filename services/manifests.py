@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Select, select, tuple_
 
-from models import Event, Ticket, TicketStatus, TicketType
+from models import Event, SupersededCode, Ticket, TicketStatus, TicketType
 from services import gate_passes, ticket_keys
 from services.gate_passes import Gatekeeper
 from utils import clock, references
@@ -34,6 +34,8 @@ class Manifest:
     ticket_types: Sequence[TicketType]
     #: Ticket id, rotation, state, ticket type id, `hash_code`.
     tickets: Sequence[tuple[int, int, str, int, str]]
+    #: Ticket id and `hash_code` of codes that these tickets had before they were issued anew.
+    superseded: Sequence[tuple[int, str]]
     #: To be sent as `since` next time: that of the first page, on all of its pages.
     cursor: str
     next_page: str | None
@@ -62,6 +64,7 @@ def read_manifest(*, actor: Gatekeeper, event_id: int | None, since: str | None,
         tickets=[
             (one.id, one.rotation, _state(one), one.ticket_type_id, hash_code(event.id, one.code)) for one in rows
         ],
+        superseded=_superseded(event.id, [one.id for one in rows if one.rotation > 1]),
         cursor=cursor,
         next_page=next_page,
     )
@@ -95,6 +98,17 @@ def _tickets(type_ids: Sequence[int], since: str | None, after: tuple[int, int])
     if since is None:
         return query
     return query.where(Ticket.changed_at >= datetime.fromtimestamp(int(since) / 1000, timezone.utc))
+
+
+def _superseded(event_id: int, ticket_ids: Sequence[int]) -> list[tuple[int, str]]:
+    if not ticket_ids:
+        return []
+    rows = db.session.execute(
+        select(SupersededCode.ticket_id, SupersededCode.code)
+        .where(SupersededCode.ticket_id.in_(ticket_ids))
+        .order_by(SupersededCode.ticket_id, SupersededCode.id)
+    )
+    return [(ticket_id, hash_code(event_id, code)) for ticket_id, code in rows.tuples()]
 
 
 def _state(ticket: Any) -> str:

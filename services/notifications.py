@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, func, literal, or_, select
+from sqlalchemy import ColumnElement, Select, func, literal, or_, select, union
 from sqlalchemy.dialects.postgresql import JSONB, insert
 
 from config import settings
@@ -21,6 +22,7 @@ from models import (
     OrderStatus,
     Ticket,
     TicketStatus,
+    TicketType,
     User,
 )
 from services import audit
@@ -30,6 +32,8 @@ from utils.errors import Conflict, NotFound
 
 #: Kinds that are worth the price of a text message.
 _TEXTED = frozenset({NotificationKind.ORDER_PAID, NotificationKind.REFUND_DONE, NotificationKind.EVENT_CANCELLED})
+#: And to who can be reached no other way: a ticket was passed on to their number.
+_TEXTED_TO_NUMBERS = frozenset({NotificationKind.EVENT_CANCELLED, NotificationKind.EVENT_CHANGED})
 
 
 def is_set_up(channel: NotificationChannel) -> bool:
@@ -75,6 +79,40 @@ def queue(kind: NotificationKind, messages: Sequence[Message]) -> None:
         db.session.execute(insert(Notification).values(rows).on_conflict_do_nothing(index_elements=["key"]))
 
 
+@dataclass(frozen=True)
+class Contact:
+    """Where one person is reached: their account's addresses, or those they have without one. Either may be empty."""
+
+    email: str
+    phone: str
+    user_id: int | None = None
+
+
+def channel_to(contact: Contact) -> NotificationChannel | None:
+    """E-mail before text message; None when neither is set up for them."""
+    ways = {NotificationChannel.EMAIL: contact.email, NotificationChannel.SMS: contact.phone}
+    return next((channel for channel, address in ways.items() if address and is_set_up(channel)), None)
+
+
+def queue_to(kind: NotificationKind, contact: Contact, *, occasion: str, facts: dict[str, Any]) -> None:
+    """Tell one person by one way, within the caller's transaction. `facts` have their `first_name`."""
+    channel = channel_to(contact)
+    if channel is None:
+        return
+    address = contact.email if channel is NotificationChannel.EMAIL else contact.phone
+    db.session.add(
+        Notification(
+            key=f"{kind.value}/{occasion}/{contact.user_id or address}/{channel.value}",
+            kind=kind,
+            channel=channel,
+            user_id=contact.user_id,
+            address=address,
+            facts=facts,
+            next_try_at=clock.now(),
+        )
+    )
+
+
 def is_wanted(kind: NotificationKind, user: User) -> bool:
     """Whether the user would hear this kind, given that it is one to choose."""
     return user.status is AccountStatus.ACTIVE and kind.value not in user.muted_notifications
@@ -87,15 +125,26 @@ def queue_for_holders(
     occasion: str,
     facts: dict[str, Any],
     only: Sequence[ColumnElement[bool]] = (),
+    issued_until: datetime | None = None,
+    buyers_too: bool = False,
 ) -> None:
-    """Tell everybody who holds a ticket for the event and meets `only` (SQL about User and Order).
+    """Tell everybody who holds a good ticket for the event and meets `only` (SQL about User), as `queue` does, however
+    many they are; or those alone whose ticket was issued by then. `buyers_too`: also who bought one and passed it on.
 
-    As `queue` does, however many they are. Of each person, the facts also have `paid_kes`, the price of their orders.
+    Of each person, the facts also have `paid_kes`, the price of their orders. Who holds a ticket without an account is
+    told what cannot be turned off, by the way that the ticket came to them.
     """
-    is_good = select(Ticket.id).where(Ticket.order_id == Order.id, Ticket.status != TicketStatus.VOID).exists()
+    good = [Ticket.status != TicketStatus.VOID, TicketType.event_id == event_id]
+    if issued_until is not None:
+        good.append(Ticket.issued_at <= issued_until)
+    tickets = select(Ticket.holder_id).join(Ticket.ticket_type).where(*good)
+    of_good_ones = select(Ticket.order_id).join(Ticket.ticket_type).where(*good)
     is_paid = Order.status.in_([OrderStatus.PAID, OrderStatus.PARTLY_REFUNDED])
+    bought = (Order.event_id == event_id, is_paid, Order.id.in_(of_good_ones))
+    who: Any = union(tickets, select(Order.buyer_id).where(*bought)) if buyers_too else tickets
+    paid = select(func.coalesce(func.sum(Order.total_kes), 0)).where(Order.buyer_id == User.id, *bought)
     for channel in channels_of(kind):
-        own = func.jsonb_build_object("first_name", User.first_name, "paid_kes", func.sum(Order.total_kes))
+        own = func.jsonb_build_object("first_name", User.first_name, "paid_kes", paid.scalar_subquery())
         row: dict[str, Any] = {
             "key": func.concat(f"{kind.value}/{occasion}/", User.id, f"/{channel.value}"),
             "kind": literal(kind, Notification.kind.type),
@@ -105,18 +154,45 @@ def queue_for_holders(
             "facts": own.op("||")(literal(facts, JSONB)),
             "next_try_at": literal(clock.now()),
         }
-        holders = (
-            select(*row.values())
-            .join(Order, Order.buyer_id == User.id)
-            .where(Order.event_id == event_id, is_paid, is_good, *only)
-            .group_by(User.id)
-        )
+        holders = select(*row.values()).where(User.id.in_(who), *only)
         if kind in OPTIONAL_NOTIFICATIONS:
             is_muted = User.muted_notifications.any(kind.value)  # type: ignore[arg-type]
             holders = holders.where(User.status == AccountStatus.ACTIVE, ~is_muted)
-        db.session.execute(
-            insert(Notification).from_select(list(row), holders).on_conflict_do_nothing(index_elements=["key"])
-        )
+        _insert(row, holders)
+    for channel in NotificationChannel if kind not in OPTIONAL_NOTIFICATIONS else ():
+        if is_set_up(channel) and (channel is NotificationChannel.EMAIL or kind in _TEXTED_TO_NUMBERS):
+            _queue_for_strangers(kind, channel, good, occasion, facts)
+
+
+def _queue_for_strangers(
+    kind: NotificationKind,
+    channel: NotificationChannel,
+    good: Sequence[ColumnElement[bool]],
+    occasion: str,
+    facts: dict[str, Any],
+) -> None:
+    """Who holds good tickets without an account and is reached by the channel: once each, of the first of them."""
+    is_mail = channel is NotificationChannel.EMAIL
+    address = Ticket.email if is_mail else Ticket.phone
+    named = func.jsonb_build_object("first_name", Ticket.first_name, "paid_kes", 0)
+    own = named.op("||")(func.jsonb_build_object("ticket", func.jsonb_build_array(Ticket.id, Ticket.rotation)))
+    row: dict[str, Any] = {
+        "key": func.concat(f"{kind.value}/{occasion}/", address, f"/{channel.value}"),
+        "kind": literal(kind, Notification.kind.type),
+        "channel": literal(channel, Notification.channel.type),
+        "address": address,
+        "facts": own.op("||")(literal(facts, JSONB)),
+        "next_try_at": literal(clock.now()),
+    }
+    strangers = select(*row.values()).join(Ticket.ticket_type).where(*good, Ticket.holder_id.is_(None), address != "")
+    if not is_mail:
+        strangers = strangers.where(Ticket.email == "")
+    _insert(row, strangers.distinct(address).order_by(address, Ticket.id))
+
+
+def _insert(row: dict[str, Any], rows: Select[Any]) -> None:
+    found = insert(Notification).from_select(list(row), rows)
+    db.session.execute(found.on_conflict_do_nothing(index_elements=["key"]))
 
 
 # ── What admins see ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -156,8 +232,9 @@ def retry(*, actor: User, notification_id: int) -> Notification:
             raise Conflict(sentence, code="notification_not_failed")
         if not is_set_up(message.channel):
             raise Conflict(f"Nobody carries {message.channel.value} at the moment.", code="channel_off")
-        user = session.get_one(User, message.user_id)
-        message.address = user.email if message.channel is NotificationChannel.EMAIL else user.phone
+        if message.user_id is not None:
+            user = session.get_one(User, message.user_id)
+            message.address = user.email if message.channel is NotificationChannel.EMAIL else user.phone
         message.state, message.tries, message.next_try_at = NotificationState.QUEUED, 0, clock.now()
         message.error = None
         audit.record(actor, "notification_retried", message)

@@ -21,10 +21,11 @@ from models import (
     Review,
     Ticket,
     TicketType,
+    Transfer,
     User,
 )
 from services import notifications
-from services.notifications import Message
+from services.notifications import Contact, Message
 from utils import clock
 from utils.database import db, transaction
 
@@ -138,12 +139,13 @@ def tell_event_changed(event: Event, *, was_at: datetime, was_in: str) -> None:
 
 
 def tell_event_cancelled(event: Event) -> None:
-    """Who holds a ticket. Before their refunds are started, after which none do."""
+    """Who holds a ticket, or bought one. Before their refunds are started, after which none do."""
     notifications.queue_for_holders(
         NotificationKind.EVENT_CANCELLED,
         event_id=event.id,
         occasion=f"event {event.id}",
         facts={"event": _event(event)},
+        buyers_too=True,
     )
 
 
@@ -161,6 +163,52 @@ def _event(event: Event) -> dict[str, Any]:
         "starts_at": clock.to_nairobi(event.starts_at),
         "ends_at": clock.to_nairobi(event.ends_at),
     }
+
+
+# ── Tickets that change hands ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def tell_transfer_offered(transfer: Transfer, ticket: Ticket) -> None:
+    """Who is to get it. The address that accepts it is made when this is sent: none of it is kept."""
+    facts = {"first_name": transfer.first_name or "", "sender": transfer.from_name, "transfer": transfer.id}
+    contact = Contact(transfer.to_email or "", transfer.to_phone or "")
+    occasion = f"transfer {transfer.id}"
+    notifications.queue_to(NotificationKind.TRANSFER_OFFERED, contact, occasion=occasion, facts=_ticket(ticket) | facts)
+
+
+def tell_transfer_accepted(transfer: Transfer, ticket: Ticket) -> None:
+    """Who passed it on, and who has it now."""
+    occasion = f"transfer {transfer.id}"
+    contact, first_name = _reach(transfer.from_id, transfer.from_email, transfer.from_phone, transfer.from_name)
+    facts = {"first_name": first_name, "receiver": f"{ticket.first_name} {ticket.last_name}"}
+    notifications.queue_to(
+        NotificationKind.TRANSFER_ACCEPTED, contact, occasion=occasion, facts=_ticket(ticket) | facts
+    )
+    _tell_holder(NotificationKind.TICKET_RECEIVED, ticket, occasion)
+
+
+def tell_ticket_reissued(ticket: Ticket) -> None:
+    """Its holder, with its new address."""
+    _tell_holder(NotificationKind.TICKET_REISSUED, ticket, f"ticket {ticket.id} #{ticket.rotation}")
+
+
+def _tell_holder(kind: NotificationKind, ticket: Ticket, occasion: str) -> None:
+    contact, first_name = _reach(ticket.holder_id, ticket.email, ticket.phone, ticket.first_name)
+    facts = {"first_name": first_name, "ticket": [ticket.id, ticket.rotation]}
+    notifications.queue_to(kind, contact, occasion=occasion, facts=_ticket(ticket) | facts)
+
+
+def _reach(user_id: int | None, email: str, phone: str, name: str) -> tuple[Contact, str]:
+    """How, and by which name: as the account says, if there is one."""
+    if user_id is None:
+        return Contact(email, phone), name
+    user = db.session.get_one(User, user_id)
+    return Contact(user.email, user.phone, user.id), user.first_name
+
+
+def _ticket(ticket: Ticket) -> dict[str, Any]:
+    """What it is for; needs its type and event."""
+    return {"event": _event(ticket.ticket_type.event), "type": ticket.ticket_type.name}
 
 
 # ── What the worker notices ───────────────────────────────────────────────────────────────────────────────────────
@@ -185,7 +233,7 @@ def remind_holders() -> int:
                 event_id=event.id,
                 occasion=f"event {event.id} at {int(event.starts_at.timestamp())}",
                 facts={"event": _event(event)},
-                only=[Order.paid_at <= event.starts_at - _REMINDER],
+                issued_until=event.starts_at - _REMINDER,
             )
             _mark(event, reminded_at=now)
         reminded += 1

@@ -37,6 +37,14 @@ _PAID = (OrderStatus.PAID, OrderStatus.PARTLY_REFUNDED)
 _IS_OWED = (Order.status.in_(_PAID), Order.total_kes > 0)
 
 
+class PassedOn(Conflict):
+    code = "passed_on"
+    message = (
+        "One of these tickets was passed on: its money goes back only if its present holder agrees, or the event is"
+        " cancelled. Please name the others."
+    )
+
+
 class AlreadyUsed(Conflict):
     code, message = "already_used", "A ticket that was used at the gate is not refunded."
 
@@ -47,8 +55,8 @@ class AlreadyUsed(Conflict):
 def refund_order(*, actor: User, order_id: int, ticket_ids: Sequence[int] | None) -> Order:
     """Start giving money back: for some tickets, or for all that are left (None).
 
-    An organizer may do so within the event's refund policy; an admin always, used tickets included. Raises NotFound,
-    Forbidden, Conflict, Invalid, AlreadyUsed.
+    An organizer may do so within the event's refund policy; an admin always, used tickets included. Whoever was passed
+    a ticket on is not deprived of it by either. Raises NotFound, Forbidden, Conflict, Invalid, AlreadyUsed, PassedOn.
     """
     with transaction():
         order = ledger.lock_order(order_id)
@@ -60,6 +68,8 @@ def refund_order(*, actor: User, order_id: int, ticket_ids: Sequence[int] | None
         tickets = _choose(order, ticket_ids)
         if not actor.is_admin and any(ticket.status is TicketStatus.USED for ticket in tickets):
             raise AlreadyUsed
+        if order.event.status is not EventStatus.CANCELLED and any(_is_kept(ticket) for ticket in tickets):
+            raise PassedOn
         freed = _refund_tickets(order, tickets, reason="requested", actor=actor)
         stock.unsell(freed)
     return orders.get_order(actor=actor, order_id=order_id) if actor.is_admin else orders.get_sold_order(order_id)
@@ -72,6 +82,11 @@ def _check_policy(actor: User, event: Event) -> None:
         raise Forbidden("This event gives no refunds. An admin may make an exception.", code="no_refunds")
     if clock.now() > event.starts_at - timedelta(hours=event.refund_until_hours):
         raise Forbidden("It is too late for refunds of this event. An admin may make an exception.", code="too_late")
+
+
+def _is_kept(ticket: Ticket) -> bool:
+    """Whether somebody else than its buyer has it, and wants to."""
+    return ticket.passed_on_at is not None and ticket.refund_agreed_at is None
 
 
 def _choose(order: Order, ticket_ids: Sequence[int] | None) -> list[Ticket]:

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sqlalchemy import or_, select
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import joinedload
+from sqlalchemy.orm import contains_eager, joinedload
 
 from models import (
     Direction,
@@ -22,6 +22,7 @@ from models import (
     GatePass,
     Scan,
     ScanResult,
+    SupersededCode,
     Ticket,
     TicketStatus,
     TicketType,
@@ -47,7 +48,7 @@ _SENTENCES = {
     ScanResult.NOT_YET: "It is too early: the gates of this event are not open yet.",
     ScanResult.TOO_LATE: "It is too late: the gates of this event are closed.",
     ScanResult.BAD_SIGNATURE: "This is a forged or damaged ticket.",
-    ScanResult.SUPERSEDED: "This ticket has been issued anew: only its newest QR code counts.",
+    ScanResult.SUPERSEDED: "This ticket has been issued anew: only its newest QR code, and code, count.",
     ScanResult.UNKNOWN: "This is no ticket of this event.",
     ScanResult.EVENT_CANCELLED: "This event has been cancelled.",
     ScanResult.UNDONE: "The scan of {holder} is taken back.",
@@ -167,13 +168,16 @@ def _settle(actor: Gatekeeper, event: Event, readings: Sequence[_Reading]) -> di
     tickets = _lock_tickets(event, readings)
     # Read after the locks: whoever held them may have sent the same.
     settled = _seen_before(event, [one.presented.nonce for one in readings])
-    entries = gate.entries_of({ticket.id for ticket in tickets.values()})
-    others = _codes_of_others([one.code for one in readings if one.code and one.code not in tickets])
+    strange = {one.code for one in readings if one.code and one.code not in tickets}
+    superseded = _tickets_before(event, strange)
+    entries = gate.entries_of({ticket.id for ticket in (*tickets.values(), *superseded.values())})
+    others = _codes_of_others(strange - superseded.keys())
     for reading in sorted(readings, key=lambda one: (_time(one.presented, now), one.presented.nonce)):
         presented = reading.presented
         if presented.nonce in settled:
             continue
-        ticket = tickets.get(reading.name) if reading.name else None
+        earlier = superseded.get(reading.code) if reading.code else None
+        ticket = tickets.get(reading.name, earlier) if reading.name else None
         scan = Scan(
             event_id=event.id,
             ticket=ticket,
@@ -192,7 +196,8 @@ def _settle(actor: Gatekeeper, event: Event, readings: Sequence[_Reading]) -> di
         if ticket is None or refusal is not None:
             scan.result = refusal or ScanResult.UNKNOWN
         else:
-            refusal = _check_ticket(ticket, reading.rotation) or _check_event(event, scan.scanned_at)
+            refusal = ScanResult.SUPERSEDED if earlier else _check_ticket(ticket, reading.rotation)
+            refusal = refusal or _check_event(event, scan.scanned_at)
             is_offline = presented.is_offline
             if is_offline is None:
                 is_offline = now - scan.scanned_at > OFFLINE_AFTER
@@ -313,6 +318,20 @@ def _seen_before(event: Event, nonces: Collection[str]) -> dict[str, Scan]:
         .options(joinedload(Scan.ticket).joinedload(Ticket.ticket_type))
     )
     return {one.nonce: one for one in seen if one.nonce is not None}
+
+
+def _tickets_before(event: Event, codes: Collection[str]) -> dict[str, Ticket]:
+    """By codes that they had before they were issued anew. Not locked: by these nothing is moved."""
+    if not codes:
+        return {}
+    rows = db.session.execute(
+        select(SupersededCode.code, Ticket)
+        .join(Ticket, Ticket.id == SupersededCode.ticket_id)
+        .join(Ticket.ticket_type)
+        .where(SupersededCode.code.in_(codes), TicketType.event_id == event.id)
+        .options(contains_eager(Ticket.ticket_type))
+    )
+    return dict(rows.tuples().all())
 
 
 def _codes_of_others(codes: Collection[str]) -> Collection[str]:

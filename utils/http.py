@@ -210,6 +210,16 @@ def answer_secret(body: bytes | str, content_type: str, *, disposition: str | No
     return response
 
 
+def answer_form(page: str, status: int = 200) -> Response:
+    """A page with a form that comes back to it, for who has its address. It loads nothing of anybody else's."""
+    response = answer_secret(page, "text/html; charset=utf-8")
+    response.status_code = status
+    response.headers["Content-Security-Policy"] = (
+        "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    )
+    return response
+
+
 def answer_cacheable(body: bytes, *, max_age: int, is_public: bool) -> Response:
     """JSON with a strong ETag, or 304 to who has it. What is not public is kept by nobody."""
     response = answer_json(body)

@@ -39,7 +39,8 @@ class Sheet:
     holder: str
     ticket_type: str
     code: str
-    order: str
+    #: Empty where it is nobody's business who holds the ticket.
+    order: str | None
     #: For the QR code.
     token: str
     terms: Sequence[str]
@@ -111,7 +112,8 @@ def _code(pdf: FPDF, sheet: Sheet) -> None:
     pdf.set_font(_FONT, "B", 30)
     pdf.set_text_color(*_INK)
     pdf.cell(_WIDTH, 15, sheet.code, align="C", new_x=XPos.LMARGIN, new_y=YPos.NEXT)
-    _label(pdf, f"Order {sheet.order}", align="C")
+    if sheet.order:
+        _label(pdf, f"Order {sheet.order}", align="C")
     pdf.ln(3)
     pdf.line(_MARGIN, pdf.get_y(), _PAGE_WIDTH - _MARGIN, pdf.get_y())
     pdf.ln(6)
