@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AliasPath, Field, model_validator
+from pydantic import AliasPath, ConfigDict, Field, model_validator
 
 from schemas.common import EMPTY_IS_NONE, Answer, Email, Name, Phone, Request, When, Word, refuse
 from schemas.events import EventBrief
@@ -15,6 +15,12 @@ _ONE_WAY = "Please give either an e-mail address or a phone number."
 
 class NewTransfer(Request):
     """Whom to send the address to that accepts the ticket: an `email` or a `phone`."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"phone": "254712345678", "first_name": "Kamau", "last_name": "Njoroge"}],
+        }
+    )
 
     email: Annotated[Email | None, EMPTY_IS_NONE] = None
     phone: Annotated[Phone | None, EMPTY_IS_NONE] = None
@@ -30,7 +36,9 @@ class NewTransfer(Request):
 
 
 class TicketAction(Request):
-    """What the form of a ticket's page asks for; `email` or `phone`, and names, are of a transfer."""
+    """What the form of a ticket's page asks for; an `email` or a `phone` is where to send it."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"action": "transfer", "email": "kamau@example.co.ke"}]})
 
     action: Literal["transfer", "withdraw", "reissue", "agree_to_refund", "refuse_refund"]
     email: Annotated[Email | None, EMPTY_IS_NONE] = None

@@ -28,11 +28,11 @@ from models import (
     User,
 )
 from resources.base import PUBLIC, Endpoint
-from services import calendars, claims, exports, gate_passes, preferences, questions, scans
+from services import calendars, claims, exports, gate_passes, possession, preferences, questions, scans, transfers
 from services.gate_passes import NewPass
 from services.scans import Presented
 from tests.conftest import empty_tables
-from tests.support import Maker, cart, failure
+from tests.support import Maker, cart, changed_settings, failure
 from utils import clock, ticket_address, tokens
 from utils.database import db, transaction
 
@@ -57,6 +57,8 @@ EVENT = {
     "end_time": "2035-01-01T12:00",
     "category": "Sport",
 }
+
+GUEST = {"first_name": "Kamau", "last_name": "Njoroge"}
 
 TABLE: dict[tuple[str, str], tuple[int, ...]] = {
     ("GET", "/"): EVERYBODY,
@@ -131,11 +133,23 @@ TABLE: dict[tuple[str, str], tuple[int, ...]] = {
     ("GET", "/tickets/<code:ticket_code>/qr.svg"): OWNER,
     ("GET", "/tickets/<code:ticket_code>/qr.png"): OWNER,
     ("GET", "/tickets/<code:ticket_code>/ticket.pdf"): OWNER,
+    ("GET", "/tickets/<code:ticket_code>/transfer"): OWNER,
+    ("POST", "/tickets/<code:ticket_code>/transfer"): (401, 409, 404, 404, 404, 404, 401),
+    ("DELETE", "/tickets/<code:ticket_code>/transfer"): OWNER,
+    ("POST", "/tickets/<code:ticket_code>/reissue"): OWNER,
+    ("POST", "/tickets/<code:ticket_code>/refund-agreement"): (401, 409, 404, 404, 404, 404, 401),
+    ("DELETE", "/tickets/<code:ticket_code>/refund-agreement"): (401, 409, 404, 404, 404, 404, 401),
+    ("GET", "/transfers/<signed:offer_address>"): EVERYBODY,
+    ("POST", "/transfers/<signed:offer_address>"): EVERYBODY,
+    ("GET", "/transfers/<signed:offer_address>/acceptance"): EVERYBODY,
+    ("POST", "/transfers/<signed:offer_address>/acceptance"): EVERYBODY,
     ("GET", "/orders/<id:order_id>/tickets.pdf"): OWNER,
     ("GET", "/t/<signed:ticket_address>"): EVERYBODY,
     ("GET", "/t/<signed:ticket_address>/qr.svg"): EVERYBODY,
     ("GET", "/t/<signed:ticket_address>/qr.png"): EVERYBODY,
     ("GET", "/t/<signed:ticket_address>/ticket.pdf"): EVERYBODY,
+    ("GET", "/t/<signed:ticket_address>/manage"): EVERYBODY,
+    ("POST", "/t/<signed:ticket_address>/manage"): EVERYBODY,
     ("GET", "/profile/my-upcoming-events"): LOGGED_IN,
     ("GET", "/profile/my-upcoming-events/<id:event_id>"): OWNER,
     ("GET", "/profile/my-past-events"): LOGGED_IN,
@@ -147,6 +161,8 @@ TABLE: dict[tuple[str, str], tuple[int, ...]] = {
     ("GET", "/organizer/events/<id:event_id>/attendees"): OWN_EVENT,
     ("PATCH", "/organizer/checkin/<id:ticket_id>"): OWN_EVENT,
     ("PATCH", "/organizer/checkout/<id:ticket_id>"): OWN_EVENT,
+    ("POST", "/organizer/tickets/<id:ticket_id>/reissue"): OWN_EVENT,
+    ("GET", "/organizer/events/<id:event_id>/transfers"): OWN_EVENT,
     ("POST", "/checkin/scans"): OWN_EVENT,
     ("POST", "/checkin/scans/<id:scan_id>/undo"): OWN_EVENT,
     ("GET", "/checkin/manifest"): OWN_EVENT,
@@ -244,6 +260,7 @@ class World:
         self.export_token = self._export(organizer, event)
         self.gate_event = make.event(organizer)
         self.gate_pass = self._gate_pass(organizer, self.gate_event)
+        self.passed_on = self._passed_on(self.gate_event)
         self.order_payment_id = order.payments[0].id
         self.ids = {
             "user_id": attendee.id,
@@ -253,6 +270,7 @@ class World:
             "ticket_id": self.free_tickets[0],
             "ticket_code": ticket.code,
             "ticket_address": self._page(ticket),
+            "offer_address": self._offer(attendee, ticket),
             "poll_id": order.poll_id,
             "token": token,
             "result_token": self._question(),
@@ -324,6 +342,23 @@ class World:
         with self.make.app.app_context():
             return ticket_address.make(ticket.id, ticket.rotation)
 
+    def _offer(self, holder: User, ticket: Ticket) -> str:
+        """The secret part of the address that accepts the ticket."""
+        app = self.make.app
+        with app.app_context(), changed_settings(app, MAIL_URL="smtp://127.0.0.1:9"):
+            own = possession.by_login(holder, ticket.code)
+            transfer = transfers.offer(own, email="kamau@example.co.ke", phone=None)
+            return ticket_address.make_offer(transfer.id)
+
+    def _passed_on(self, event: Event) -> str:
+        """The secret part of the address of the page of a ticket whose holder has no account."""
+        order, _ = self.make.order(self.make.attendee(), self.make.ticket_type(event, name="Guest", price=0))
+        [ticket] = [one for one in self.make.tickets() if one.order_id == order.id]
+        with self.make.app.app_context(), transaction() as session:
+            row = session.get_one(Ticket, ticket.id)
+            row.holder_id, row.passed_on_at = None, clock.now()
+        return self._page(ticket)
+
     def _gate_pass(self, owner: User, event: Event) -> NewPass:
         with self.make.app.app_context():
             return gate_passes.make_pass(actor=owner, event_id=event.id, name="Juma", gates=[], expires_at=None)
@@ -358,6 +393,7 @@ class World:
             "/orders/<id:order_id>/refund": {"order_id": self.free_order.id},
             "/orders/<id:order_id>/tickets.pdf": {"order_id": self.free_order.id},
             "/events/<id:event_id>/attendees/export/<signed:token>": {"token": self.export_token},
+            "/t/<signed:ticket_address>/manage": {"ticket_address": self.passed_on},
             "/admin/payments/<id:payment_id>/seen": {"payment_id": self.order_payment_id},
         }
         ids = self.ids | others.get(address, {})
@@ -394,6 +430,10 @@ class World:
             ("POST", "/orders"): cart((self.free, 2)),
             ("POST", "/orders/<id:order_id>/refund"): {"tickets": self.free_tickets},
             ("POST", "/orders/<id:order_id>/claim"): {"code": "SG632NMUAB"},
+            ("POST", "/tickets/<code:ticket_code>/transfer"): {"email": "kamau@example.co.ke", "first_name": "Kamau"},
+            ("POST", "/transfers/<signed:offer_address>"): dict(GUEST),
+            ("POST", "/transfers/<signed:offer_address>/acceptance"): dict(GUEST),
+            ("POST", "/t/<signed:ticket_address>/manage"): {"action": "agree_to_refund"},
             ("PATCH", "/admin/approve/<id:event_id>"): {"status": "approved"},
             ("PATCH", "/admin/<id:event_id>"): {"status": "rejected", "reason": "Too loud"},
             ("PATCH", "/admin/users/<id:user_id>/status"): {"status": "banned"},

@@ -69,6 +69,8 @@ def test_the_buyer_is_told_all_of_the_ticket(make: Maker, look: Look, ticket: Ti
         "attendee_last_name": "Mwangi",
         "checked_in_at": None,
         "order_id": make.read_order(ticket.order_id).reference,
+        "received_at": None,
+        "refund_agreed_at": None,
         "map_url": "https://www.google.com/maps/search/?api=1&query=Alchemist%2C%20Nairobi",
         "links": {
             "page": page,

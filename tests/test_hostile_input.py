@@ -42,7 +42,8 @@ def _caller_of(method: str, address: str) -> str:
     """Who is answered with success for what is right."""
     if method == "PUT" and "review" in address:
         return "other attendee"
-    return "attendee" if "order" in address or "review" in address or address == "/payments" else "admin"
+    is_own = "order" in address or "review" in address or address.startswith(("/payments", "/tickets/<"))
+    return "attendee" if is_own else "admin"
 
 
 class Target:

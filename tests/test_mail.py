@@ -51,6 +51,11 @@ FACTS: dict[str, Any] = {
     "reason": "sold_out",
     "was_at": "2030-12-30T18:00:00+03:00",
     "was_in": "Uhuru Gardens",
+    "sender": "Akinyi Oduor",
+    "receiver": "Kamau Njoroge",
+    "transfer": 12,
+    "ticket": [4711, 2],
+    "type": "VIP",
 }
 
 

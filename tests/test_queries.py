@@ -14,15 +14,26 @@ import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import event as sqlalchemy_event
 
-from models import EventStatus, NotificationKind, TicketType, User
+from models import EventStatus, NotificationKind, Ticket, TicketType, User
 from resources import URLS
 from schemas.common import Nothing, Page
-from services import alerts, booking, claims, gate_passes, notifications, preferences, reviews, saved_events
+from services import (
+    alerts,
+    booking,
+    claims,
+    gate_passes,
+    notifications,
+    possession,
+    preferences,
+    reviews,
+    saved_events,
+    transfers,
+)
 from services.booking import Line
 from services.notifications import Message
 from tests.pictures import picture, upload
 from tests.support import Maker, changed_settings, failure, new_receipt, success
-from utils import clock
+from utils import clock, ticket_address
 from utils.database import db, transaction
 
 MOST_STATEMENTS = 8
@@ -230,6 +241,16 @@ def gate_passes_of_event(make: Maker, count: int) -> Scene:
     return Scene(organizer, f"/organizer/events/{event.id}/gate-passes")
 
 
+def transfers_of_event(make: Maker, count: int) -> Scene:
+    organizer = make.organizer()
+    ticket_type = make.ticket_type(make.event(organizer), quantity=count)
+    for _ in range(count):
+        buyer = make.attendee()
+        [ticket] = make.paid_order(buyer, ticket_type).tickets
+        offer(make, buyer, ticket)
+    return Scene(organizer, f"/organizer/events/{ticket_type.event_id}/transfers")
+
+
 SCENES: dict[str, Callable[[Maker, int], Scene]] = {
     "/events": catalogue,
     "/my-events": my_events,
@@ -244,6 +265,7 @@ SCENES: dict[str, Callable[[Maker, int], Scene]] = {
     "/attendee/past-events": past,
     "/profile/my-past-events": past,
     "/organizer/stats": organizer_stats,
+    "/organizer/events/<id:event_id>/transfers": transfers_of_event,
     "/organizer/events/<id:event_id>/gate-passes": gate_passes_of_event,
     "/admin/pending": pending,
     "/admin/users": users,
@@ -329,6 +351,14 @@ def unsubscribe_token(make: Maker, user: User) -> str:
     return url.rsplit("/", 1)[1]
 
 
+def offer(make: Maker, holder: User, ticket: Ticket) -> str:
+    """The secret part of the address that accepts the ticket."""
+    with make.app.app_context(), changed_settings(make.app, MAIL_URL="smtp://127.0.0.1:9"):
+        own = possession.by_login(holder, ticket.code)
+        transfer = transfers.offer(own, email="kamau@example.co.ke", phone=None)
+        return ticket_address.make_offer(transfer.id)
+
+
 @pytest.fixture
 def open_and_over(client: FlaskClient, make: Maker) -> dict[str, Any]:
     """What stands for each part of an address: an admin's tickets for an event that is over and one that is not,
@@ -359,6 +389,7 @@ def open_and_over(client: FlaskClient, make: Maker) -> dict[str, Any]:
         "poll_id": unpaid.poll_id,
         "payment_id": unpaid.payments[0].id,
         "user_id": admin.id,
+        "offer_address": offer(make, admin, paid.tickets[0]),
         "name": url.rsplit("/", 1)[1].removesuffix(".webp"),
         "asset": "start.js",
         "choice": unsubscribe_token(make, admin),

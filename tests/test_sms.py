@@ -17,7 +17,7 @@ from flask import Flask
 
 import tasks
 from models import Alert, Notification, NotificationKind, NotificationState
-from services import letters, notifications
+from services import notifications, texts
 from services.notifications import Message
 from tests.support import Maker, changed_settings, free_port
 from tests.test_mail import EVENT, FACTS
@@ -239,7 +239,7 @@ def test_whatever_the_event_is_called_one_message_is_enough(app: Flask, title: s
         tickets = [{"code": f"TK7P-4M2Q-{number:04}", "type": "VIP"} for number in range(count)]
         facts = FACTS | {"event": EVENT | {"title": title}, "tickets": tickets}
         with app.app_context(), changed_settings(app, FRONTEND_URL=home):
-            text = letters.write_text(Notification(kind=kind, facts=facts, user_id=123_456))
+            text = texts.write_text(Notification(kind=kind, facts=facts, user_id=123_456))
         assert sms.length(text) <= sms.LIMIT
         assert set(text) <= set(sms._BASIC + sms._EXTENDED) - set("\r\n")
         if kind is NotificationKind.ORDER_PAID:

@@ -147,7 +147,7 @@ def test_the_sheet_tells_the_refund_terms_of_its_event(
 
 @pytest.mark.parametrize(
     ("end", "status"),
-    [(None, "valid"), (use, "used"), (give_back, "void"), (cancel, "event_cancelled"), (reissue, "valid")],
+    [(None, "valid"), (use, "used"), (give_back, "void"), (cancel, "event_cancelled"), (reissue, "superseded")],
 )
 def test_anybody_may_ask_whether_a_code_is_still_good(
     client: FlaskClient, make: Maker, ticket: Ticket, end: Callable[..., None] | None, status: str

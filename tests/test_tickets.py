@@ -36,7 +36,7 @@ def test_my_tickets_say_what_they_are_for(
     [ticket] = client.get("/my-tickets", headers=as_buyer).json
     assert ticket.keys() == {
         *("id", "ticket_code", "type", "status", "checked_in_at", "issued_at", "order_id", "event"),
-        *("price", "mpesa_receipt", "page_url"),
+        *("price", "mpesa_receipt", "page_url", "received_at"),
         *("attendee_first_name", "attendee_last_name", "attendee_email", "attendee_phone"),
     }
     assert (ticket["type"], ticket["status"], ticket["order_id"]) == ("VIP", "valid", order.reference)
