@@ -13,10 +13,11 @@ from werkzeug.test import TestResponse
 
 from models import Event, Ticket, TicketKey, User
 from services import holders, ticket_keys
+from tests.gates import SCANS, new_nonce
 from tests.held_tickets import cancel, change, draw, evening, give_back, page_of, read_pdf, scan, use
 from tests.support import Maker
 from tests.test_queries import recorded
-from utils import ticket_token
+from utils import clock, ticket_token
 from utils.clock import NAIROBI
 from utils.database import db
 
@@ -169,6 +170,19 @@ def test_the_pdf_says_it_all_and_its_code_can_be_scanned(look: Look, fetch: Look
     ):
         assert said in words.replace("\r\n", "\n"), words
     assert b"https://www.google.com/maps/search/" in answer.data
+
+
+def test_the_code_of_the_pdf_lets_its_holder_in_at_the_gate(
+    client: FlaskClient, make: Maker, fetch: Look, event: Event, ticket: Ticket
+) -> None:
+    [(picture, _)] = read_pdf(fetch("/ticket.pdf").data)
+    with make.app.app_context():
+        organizer = db.session.get_one(User, event.organizer_id)
+    sent = {"event_id": event.id, "token": scan(picture), "nonce": new_nonce()}
+    with clock.set_to(event.starts_at):
+        [told] = client.post(SCANS, json=sent, headers=make.headers(organizer)).json["results"]
+    assert (told["result"], told["ticket_id"], told["holder"]) == ("ok", ticket.id, "Wanjikũ Mwangi")
+    assert client.get("/tickets/check", query_string={"code": ticket.code}).json["status"] == "used"
 
 
 def test_names_of_every_kind_make_a_sheet(client: FlaskClient, make: Maker) -> None:
