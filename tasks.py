@@ -23,6 +23,7 @@ from services import (
     queries,
     reconciliation,
     refunds,
+    retention,
     settlement,
     stock,
 )
@@ -67,6 +68,8 @@ TASKS = (
     Task("pull M-PESA's list", pulls.pull_transactions, pauses=2),
     Task("report on yesterday", reconciliation.report_yesterday, pauses=60),
     Task("remove old idempotency keys", idempotency.remove_old_keys, pauses=600),
+    Task("take people out of old messages", retention.blank_old_messages, pauses=600),
+    Task("forget orders of deleted accounts", retention.forget_orders_of_deleted_accounts, pauses=3600),
     Task("match claims", claims.match_open_claims, pauses=5),
     Task("send e-mails", delivery.send_mails, pauses=5, threads=2),
     Task("send text messages", delivery.send_texts, pauses=5, threads=2),

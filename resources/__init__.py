@@ -58,6 +58,8 @@ URLS: list[tuple[type[Resource], list[str]]] = [
     (accounts.LogIn, ["/login"]),
     (accounts.UserDetail, ["/users/<id:user_id>"]),
     (profile.Profile, ["/profile/me"]),
+    (profile.ProfileExport, ["/profile/me/export"]),
+    (profile.ConsentList, ["/profile/me/consents"]),
     (notifications.MyPreferences, ["/profile/me/notifications"]),
     (notifications.Unsubscribe, ["/unsubscribe/<signed:choice>"]),
     # Events

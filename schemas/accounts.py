@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
 from models import User
-from schemas.common import Answer, Changes, Email, Name, Phone, Request, Text, When, Word, parse_email
+from schemas.common import Answer, Changes, Email, Flag, Name, Phone, Request, Text, When, Word, parse_email
 
 #: Any characters at all: a password is never stored or shown, only hashed.
 _Password = Annotated[str, StringConstraints(min_length=1, max_length=1_000)]
@@ -44,6 +44,22 @@ class ProfileChanges(Changes):
     last_name: Name | None = None
     email: Email | None = None
     phone: Phone | None = None
+
+
+class Deletion(Request):
+    password: _Password
+    #: Although one holds tickets for events that are not over.
+    force: Flag = False
+
+
+class ConsentOut(Answer):
+    """One time that one agreed to something, or took it back."""
+
+    #: The name of the terms, or a kind of notification.
+    purpose: str
+    is_given: bool
+    ip_address: str | None
+    created_at: When
 
 
 class UserOut(Answer):

@@ -29,6 +29,7 @@ EXAMPLES: dict[str, Any] = {
     "RefundOut.reason": "event_cancelled",
     "RefundOut.status": "done",
     "TicketBrief.status": "valid",
+    "Deletion.password": "not-the-password",
     "TicketOut.status": "valid",
     "TicketTypeOut.quantity": 200,
     "UnpaidOrder.status": "paid",

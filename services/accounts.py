@@ -6,7 +6,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
 from models import AccountStatus, Role, User
-from services import audit
+from services import audit, consents
 from utils.database import db, transaction, violated
 from utils.errors import Conflict, Invalid, NotFound, Unauthenticated
 from utils.security import check_password, hash_password, password_matches
@@ -50,6 +50,7 @@ def sign_up(*, first_name: str, last_name: str, email: str, phone: str, password
             session.add(user)
             session.flush()
             audit.record(user, "account_created", user, role=role.value)
+            consents.record(user, consents.TERMS, is_given=True)
     except IntegrityError as error:
         raise _taken(error) from None
     return user
@@ -69,7 +70,7 @@ def log_in(*, email: str, password: str) -> User:
 def authenticate(user_id: int) -> User:
     """The account a token speaks for, as it is now. Raises Unauthenticated, AccountBanned."""
     user = db.session.get(User, user_id)
-    if user is None:
+    if user is None or user.status is AccountStatus.DELETED:
         raise Unauthenticated
     if user.status is AccountStatus.BANNED:
         raise AccountBanned

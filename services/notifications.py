@@ -62,7 +62,7 @@ class Message:
 
 def queue(kind: NotificationKind, messages: Sequence[Message]) -> None:
     """Tell people, within the caller's transaction, in one statement for each channel."""
-    wanted = [one for one in messages if kind not in OPTIONAL_NOTIFICATIONS or is_wanted(kind, one.user)]
+    wanted = [one for one in messages if is_wanted(kind, one.user)]
     for channel in channels_of(kind) if wanted else []:
         rows = [
             {
@@ -114,7 +114,9 @@ def queue_to(kind: NotificationKind, contact: Contact, *, occasion: str, facts: 
 
 
 def is_wanted(kind: NotificationKind, user: User) -> bool:
-    """Whether the user would hear this kind, given that it is one to choose."""
+    """Whether there is somebody to hear it, who has not chosen otherwise where one may choose."""
+    if kind not in OPTIONAL_NOTIFICATIONS:
+        return user.status is not AccountStatus.DELETED
     return user.status is AccountStatus.ACTIVE and kind.value not in user.muted_notifications
 
 
@@ -154,7 +156,7 @@ def queue_for_holders(
             "facts": own.op("||")(literal(facts, JSONB)),
             "next_try_at": literal(clock.now()),
         }
-        holders = select(*row.values()).where(User.id.in_(who), *only)
+        holders = select(*row.values()).where(User.id.in_(who), User.status != AccountStatus.DELETED, *only)
         if kind in OPTIONAL_NOTIFICATIONS:
             is_muted = User.muted_notifications.any(kind.value)  # type: ignore[arg-type]
             holders = holders.where(User.status == AccountStatus.ACTIVE, ~is_muted)

@@ -10,6 +10,7 @@ from sqlalchemy import select, update
 
 from models import (
     OPEN_PAYMENTS,
+    AccountStatus,
     Event,
     EventStatus,
     NotificationChannel,
@@ -199,10 +200,12 @@ def _tell_holder(kind: NotificationKind, ticket: Ticket, occasion: str) -> None:
 
 
 def _reach(user_id: int | None, email: str, phone: str, name: str) -> tuple[Contact, str]:
-    """How, and by which name: as the account says, if there is one."""
+    """How, and by which name: as the account says, if there is one; in no way, if it was deleted."""
     if user_id is None:
         return Contact(email, phone), name
     user = db.session.get_one(User, user_id)
+    if user.status is AccountStatus.DELETED:
+        return Contact("", "", user.id), user.first_name
     return Contact(user.email, user.phone, user.id), user.first_name
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from models import EventStatus, Ticket, TicketStatus, User
+from models import AccountStatus, EventStatus, Ticket, TicketStatus, User
 from services import admission, audit, gate, holders, notifications, occasions, transfers
 from services.check_in import TicketVoid
 from services.holders import EventCancelled, HeldTicket
 from services.possession import Possession
 from utils import phone as phones
-from utils.database import transaction
+from utils.database import db, transaction
 from utils.errors import Conflict, NotFound
 
 #: How often one ticket is issued anew, transfers included: each time somebody is written to.
@@ -78,8 +78,12 @@ def _reissue(ticket: Ticket, actor: User | None) -> None:
 
 
 def _check_is_reached(ticket: Ticket) -> None:
-    """Who has an account sees the ticket there; who has none would never learn of the new address."""
-    if ticket.holder_id is None and notifications.channel_to(notifications.Contact(ticket.email, ticket.phone)) is None:
+    """Who has an account sees the ticket there; who has none, or none any more, would never learn its new address."""
+    if ticket.holder_id is None:
+        is_reached = notifications.channel_to(notifications.Contact(ticket.email, ticket.phone)) is not None
+    else:
+        is_reached = db.session.get_one(User, ticket.holder_id).status is not AccountStatus.DELETED
+    if not is_reached:
         raise transfers.ChannelOff("No message can be sent to this ticket's holder at the moment.")
 
 

@@ -56,7 +56,9 @@ def test_what_was_passed_on_meanwhile_is_not_sent_to_its_buyer(app: Flask, make:
     passing = Passing(app.test_client(), make, quantity=2)
     now = passing.pass_on(ticket=passing.tickets[0])
     tasks.run_once(app, SEND)
-    [mail] = [one for one in server.received if one.to == [passing.buyer.email] and "2 tickets" in one.message["Subject"]]
+    [mail] = [
+        one for one in server.received if one.to == [passing.buyer.email] and "2 tickets" in one.message["Subject"]
+    ]
     sheets = [part for part in mail.message.iter_attachments() if str(part.get_filename()).endswith(".pdf")]
     [(_, words)] = read_pdf(sheets[0].get_payload(decode=True))
     assert passing.tickets[1].code in words

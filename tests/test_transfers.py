@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import itertools
+import json
 import re
+import zipfile
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
@@ -27,12 +30,13 @@ from models import (
     NotificationState,
     OrderStatus,
     Transfer,
+    User,
 )
 from services import paybill, texts, transfers
 from tests.held_tickets import cancel, give_back, read_pdf, scan, use
 from tests.mail_server import mail_server
 from tests.passing_on import CHANNELS, EMAIL, KAMAU, PHONE, Passing, link_in
-from tests.support import Maker, changed_settings
+from tests.support import PASSWORD, Maker, changed_settings
 from utils import clock, sms, ticket_address
 from utils.database import transaction
 
@@ -554,3 +558,51 @@ def test_two_offers_of_one_ticket_cannot_both_be_open(passing: Passing, make: Ma
     with make.app.app_context(), pytest.raises(IntegrityError, match="one_offer_of_a_ticket"), transaction() as session:
         session.execute(insert(Transfer).values(row))
     assert len(make.rows(Transfer)) == 1
+
+
+# ── Accounts that go ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def leave(passing: Passing, user: User, **body: Any) -> TestResponse:
+    headers = passing.make.headers(user)
+    return passing.client.delete("/profile/me", json={"password": PASSWORD} | body, headers=headers)
+
+
+def test_what_a_seller_is_given_of_their_data_has_nothing_of_the_new_ticket(passing: Passing, make: Maker) -> None:
+    receiver = make.attendee(first_name="Kamau", last_name="Njoroge")
+    now = passing.pass_on(by=receiver)
+    for user, code, other in ((passing.buyer, None, receiver), (receiver, now.code, passing.buyer)):
+        with passing.client.get("/profile/me/export", headers=make.headers(user)) as answer:
+            archive = zipfile.ZipFile(io.BytesIO(answer.data))
+        files = {name: archive.read(name).decode() for name in archive.namelist()}
+        assert [one["code"] for one in json.loads(files["tickets.json"])] == ([code] if code else [])
+        assert (now.code in "".join(files.values())) is (code is not None)
+        assert other.email not in "".join(files.values())
+        assert len(json.loads(files["tickets_passed_on.json"])) == (user is passing.buyer)
+        assert len(json.loads(files["tickets_received.json"])) == (user is receiver)
+
+
+def test_a_seller_who_deletes_the_account_leaves_the_receiver_alone(passing: Passing, make: Maker) -> None:
+    now = passing.pass_on()
+    assert leave(passing, passing.buyer).status_code == 200  # they hold no ticket any more
+    [transfer] = make.rows(Transfer)
+    assert (transfer.from_name, transfer.from_email, transfer.to_email) == ("Deleted account", "deleted", EMAIL)
+    with clock.set_to(clock.ahead(days=60)):
+        tasks.run_once(passing.make.app, next(task for task in tasks.TASKS if "deleted accounts" in task.name))
+    assert (passing.now().first_name, passing.check(now.code)) == ("Kamau", "valid")
+
+
+def test_a_receiver_who_deletes_the_account_is_forgotten_at_last(passing: Passing, make: Maker) -> None:
+    receiver = make.attendee()
+    passing.pass_on(by=receiver)
+    assert leave(passing, receiver).json["code"] == "tickets_ahead"
+    assert leave(passing, receiver, force=True).status_code == 200
+    [transfer] = make.rows(Transfer)
+    assert (transfer.first_name, transfer.to_email, transfer.from_name) == ("Deleted", "deleted", "Akinyi Oduor")
+    answer = passing.client.post(
+        f"/organizer/tickets/{passing.ticket.id}/reissue", headers=make.headers(passing.organizer)
+    )
+    assert answer.json["code"] == "channel_off"
+    with clock.set_to(clock.ahead(days=60)):
+        tasks.run_once(passing.make.app, next(task for task in tasks.TASKS if "deleted accounts" in task.name))
+    assert (passing.now().first_name, passing.now().email) == ("Deleted", "deleted")
