@@ -1,0 +1,119 @@
+// All that the page keeps, in IndexedDB. Nothing in here is shown before it is written.
+import { openDB } from "./vendor/idb/index.js";
+
+const STORES = ["facts", "tickets", "moves", "queue", "conflicts"];
+let opened;
+
+function open() {
+  opened ??= openDB("ticksy-gate", 1, {
+    upgrade(db) {
+      // By name: `secret`, `device`, `gate`, `muted`, `camera`, `manifest`, `cursor`.
+      db.createObjectStore("facts");
+      // The manifest's: {id, rotation, state, type, code}.
+      const tickets = db.createObjectStore("tickets", { keyPath: "id" });
+      tickets.createIndex("code", "code");
+      tickets.createIndex("kind", ["type", "state"]);
+      // What this device did since the manifest was read: {ticket, state, at, gate, type}.
+      db.createObjectStore("moves", { keyPath: "ticket" });
+      // Scans that the server has not answered: as they are sent, and {decided, ticket, undo, before}.
+      db.createObjectStore("queue", { keyPath: "nonce" });
+      // What a person has to look at: {nonce, at, word, message}.
+      db.createObjectStore("conflicts", { keyPath: "nonce" });
+    },
+    blocking: () => location.reload(), // a newer page wants another layout
+  });
+  return opened;
+}
+
+export const get = async (name) => (await open()).get("facts", name);
+export const put = async (name, value) => (await open()).put("facts", value, name);
+export const all = async (store) => (await open()).getAll(store);
+export const find = async (store, key) => (await open()).get(store, key);
+export const remove = async (store, key) => (await open()).delete(store, key);
+export const keepConflict = async (conflict) => (await open()).put("conflicts", conflict);
+
+// Forget the pass and all that came with it, but for what the server has not been told.
+export async function wipe() {
+  const change = (await open()).transaction(STORES, "readwrite");
+  const [facts, tickets, moves, queue, conflicts] = STORES.map((name) => change.objectStore(name));
+  tickets.clear();
+  conflicts.clear();
+  for (const name of ["secret", "manifest", "cursor", "gate"]) facts.delete(name);
+  const untold = new Set((await queue.getAll()).map((one) => one.ticket));
+  for (const ticket of await moves.getAllKeys()) if (!untold.has(ticket)) moves.delete(ticket);
+  await change.done;
+}
+
+// ── Tickets ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+// A page of the manifest that was asked for at `asked`: what this device did before that, and told, is in it.
+export async function keepTickets(rows, asked) {
+  const change = (await open()).transaction(["tickets", "moves", "queue"], "readwrite");
+  const tickets = change.objectStore("tickets");
+  for (const [id, rotation, state, type, code] of rows) tickets.put({ id, rotation, state, type, code });
+  const untold = new Set((await change.objectStore("queue").getAll()).map((one) => one.ticket));
+  const told = new Set(rows.map(([id]) => id));
+  for (const move of await change.objectStore("moves").getAll()) {
+    if (told.has(move.ticket) && move.at < asked && !untold.has(move.ticket)) {
+      change.objectStore("moves").delete(move.ticket);
+    }
+  }
+  await change.done;
+}
+
+export async function findByCode(code) {
+  return (await open()).getFromIndex("tickets", "code", code);
+}
+
+// Its row in the manifest, and what this device did with it since.
+export async function findTicket(id) {
+  const db = await open();
+  const [row, move] = await Promise.all([db.get("tickets", id), db.get("moves", id)]);
+  return { row, move, state: move?.state ?? row?.state ?? "valid" };
+}
+
+// By type: how many tickets are good, whose holders came in, and how many of those are out.
+export async function count(types) {
+  const change = (await open()).transaction(["tickets", "moves"]);
+  const kinds = change.objectStore("tickets").index("kind");
+  const number = (type, state) => kinds.count([type, state]);
+  const counted = new Map();
+  for (const { id, name } of types) {
+    const [valid, inside, out] = await Promise.all(["valid", "in", "out"].map((state) => number(id, state)));
+    counted.set(id, { name, tickets: valid + inside + out, in: inside + out, out });
+  }
+  for (const move of await change.objectStore("moves").getAll()) {
+    const row = await change.objectStore("tickets").get(move.ticket);
+    const one = counted.get(move.type);
+    if (!one) continue;
+    const was = row?.state ?? "valid";
+    if (!row) one.tickets += 1;
+    one.in += (move.state === "valid" ? 0 : 1) - (was === "in" || was === "out" ? 1 : 0);
+    one.out += (move.state === "out" ? 1 : 0) - (was === "out" ? 1 : 0);
+  }
+  return [...counted.values()].map((one) => ({ ...one, inside: one.in - one.out }));
+}
+
+// ── Scans ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+// A scan, and where it leaves its ticket, both or neither.
+export async function keepScan(scan, move) {
+  const change = (await open()).transaction(["queue", "moves"], "readwrite");
+  change.objectStore("queue").put(scan);
+  if (move) change.objectStore("moves").put(move);
+  await change.done;
+}
+
+// It is answered: nothing more has to be told.
+export async function settleScan(nonce, move) {
+  const change = (await open()).transaction(["queue", "moves"], "readwrite");
+  change.objectStore("queue").delete(nonce);
+  if (move) change.objectStore("moves").put(move);
+  await change.done;
+}
+
+// Those that are decided and not told, oldest first.
+export async function untold() {
+  const scans = await all("queue");
+  return scans.filter((one) => one.decided).sort((a, b) => a.scanned_at.localeCompare(b.scanned_at));
+}
