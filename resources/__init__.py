@@ -125,7 +125,7 @@ URLS: list[tuple[type[Resource], list[str]]] = [
     (gate.GatePassDetail, ["/organizer/events/<id:event_id>/gate-passes/<id:pass_id>"]),
     (gate_page.GatePage, ["/gate"]),
     (gate_page.GateWorker, ["/gate/worker.js"]),
-    (gate_page.GateAsset, ["/gate/assets/<path:asset>"]),
+    (gate_page.GateAsset, ["/gate/assets/<string:asset>"]),
     # Admin
     (admin.PendingEventList, ["/admin/pending"]),
     (admin.EventApproval, ["/admin/approve/<id:event_id>", "/admin/<id:event_id>"]),

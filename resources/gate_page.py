@@ -7,7 +7,7 @@ import json
 from functools import cache
 from pathlib import Path
 
-from flask import Response, send_from_directory
+from flask import Response, send_file
 
 from config import ROOT
 from models import User
@@ -16,7 +16,17 @@ from utils import http
 from utils.errors import NotFound
 
 _FOLDER = ROOT / "templates" / "gate"
-_TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+#: What others have written, by the name at which it is served: `index.js` is how one of them calls a part of itself.
+_VENDORED = {
+    "qr.js": "vendor/qr/decode.js",
+    "index.js": "vendor/qr/index.js",
+    "ed25519.js": "vendor/ed25519/index.js",
+    "idb.js": "vendor/idb/index.js",
+}
+_ASSETS = {path.name: path for path in sorted((_FOLDER / "assets").iterdir()) if path.is_file()} | {
+    name: _FOLDER / place for name, place in _VENDORED.items()
+}
+_TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 #: Scripts, styles and calls are this origin's alone.
 _POLICY = (
     "default-src 'none'; script-src 'self'; worker-src 'self'; connect-src 'self'; style-src 'self'; img-src 'self';"
@@ -27,8 +37,8 @@ _POLICY = (
 class GatePage(Resource):
     @endpoint(access=PUBLIC, returns=None, produces=("text/html",))
     def get(self, _actor: User | None) -> Response:
-        """The page that scans tickets at a gate. It is the same for everybody: what opens the gate stands behind `#`."""
-        response = _send(_FOLDER, "page.html")
+        """The page that scans tickets at a gate. It is the same for everybody: a pass stands behind `#`."""
+        response = _send(_FOLDER / "page.html")
         response.headers["Permissions-Policy"] = "camera=(self), microphone=(), geolocation=()"
         response.headers["X-Robots-Tag"] = "noindex"
         return response
@@ -45,38 +55,30 @@ class GateWorker(Resource):
 
 
 class GateAsset(Resource):
-    @endpoint(access=PUBLIC, returns=None, produces=tuple(_TYPES.values()), errors=(NotFound,))
+    @endpoint(
+        access=PUBLIC, returns=None, produces=("text/javascript", "text/css", "image/svg+xml"), errors=(NotFound,)
+    )
     def get(self, _actor: User | None, asset: str) -> Response:
         """Scripts and styles of that page."""
-        if asset not in _assets():
+        if asset not in _ASSETS:
             raise NotFound
-        return _send(_FOLDER / "assets", asset)
+        return _send(_ASSETS[asset])
 
 
-def _send(folder: Path, name: str) -> Response:
+def _send(file: Path) -> Response:
     """To be asked for again each time: parts of two versions do not fit together."""
-    response = send_from_directory(folder, name, max_age=0)
-    if (known := _TYPES.get(Path(name).suffix)) is not None:
-        response.headers["Content-Type"] = f"{known}; charset=utf-8"  # not what this machine takes it for
+    response = send_file(file, mimetype=_TYPES[file.suffix], max_age=0)
     response.headers["Content-Security-Policy"] = _POLICY
     response.headers["Referrer-Policy"] = "no-referrer"
     return response
 
 
 @cache
-def _assets() -> frozenset[str]:
-    """Their names, as they stand in addresses."""
-    folder = _FOLDER / "assets"
-    return frozenset(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.suffix in _TYPES)
-
-
-@cache
 def _worker() -> bytes:
     """The script, after the names of all that it keeps and a name for how that is now."""
     source = (_FOLDER / "worker.js").read_bytes()
-    files = ["page.html", *(f"assets/{name}" for name in sorted(_assets()))]
     version = hashlib.sha256(source)
-    for name in files:
-        version.update(f"\0{name}\0".encode() + (_FOLDER / name).read_bytes())
-    kept = ["../gate", *files[1:]]
-    return f'const VERSION = "{version.hexdigest()[:16]}";\nconst FILES = {json.dumps(kept)};\n'.encode() + source
+    for file in [_FOLDER / "page.html", *_ASSETS.values()]:
+        version.update(hashlib.sha256(file.read_bytes()).digest())
+    kept = json.dumps(["../gate", *(f"assets/{name}" for name in _ASSETS)])
+    return f'const VERSION = "{version.hexdigest()[:16]}";\nconst FILES = {kept};\n'.encode() + source

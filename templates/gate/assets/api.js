@@ -30,8 +30,8 @@ export async function call(secret, path, { body, etag, milliseconds = ASK_MS } =
     throw new Unreachable(error.message);
   }
   readClock(answer);
-  if (answer.status === 401) throw new PassEnded(told.message);
-  if (answer.status === 429 || answer.status >= 500) throw new Unreachable(told.message);
+  if (answer.status === 401 && told.code.startsWith("gate_pass_")) throw new PassEnded(told.message);
+  if ([401, 429].includes(answer.status) || answer.status >= 500) throw new Unreachable(told.message);
   if (answer.status >= 400) throw new Refused(answer.status, told.message);
   return { told, etag: answer.headers.get("ETag") };
 }

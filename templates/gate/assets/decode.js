@@ -1,5 +1,5 @@
 // A thread that reads QR codes: pictures come in, texts go out, null for a picture without one.
-import { decodeQR } from "./vendor/qr/decode.js";
+import { decodeQR } from "./qr.js";
 
 self.onmessage = ({ data: picture }) => {
   let text = null;

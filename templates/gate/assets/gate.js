@@ -188,7 +188,7 @@ export class Gate extends EventTarget {
   // To be called every few seconds: what is due is done.
   async tick() {
     if (!this.secret) return;
-    await this.flush();
+    await this.flush(); // which may find that the pass has ended
     if (!this.reachable || Date.now() - this.#refreshedAt > REFRESH_MS) await this.refresh();
     if (Date.now() - this.#countedAt > COUNT_MS) await this.count();
   }
@@ -204,6 +204,7 @@ export class Gate extends EventTarget {
   }
 
   async #readManifest() {
+    if (!this.secret) return;
     const since = this.cursor;
     let page = null;
     do {

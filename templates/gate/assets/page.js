@@ -117,6 +117,8 @@ function renderScan() {
   press($("torch"), camera.isLit);
   $("camera").hidden = camera.others.length < 2;
   press($("sound"), !isMuted);
+  const inside = gate.counts.reduce((total, one) => total + one.inside, 0);
+  $("counting").textContent = gate.counts.length ? `Counts: ${inside.toLocaleString("en")} in` : "Counts";
   $("look").hidden = !gate.conflicts.length;
   $("look").textContent = `${count(gate.conflicts.length, "scan", "scans")} to look at`;
 }
@@ -248,4 +250,8 @@ async function main() {
   navigator.storage?.persist?.();
 }
 
-main();
+main().catch((error) => {
+  console.warn(error.message);
+  gate.ended = "This browser does not let the page keep anything, which it has to. Please use another one, or no private window.";
+  render();
+});

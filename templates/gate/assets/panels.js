@@ -28,7 +28,7 @@ export class Result {
     const number = answer.holder || !answer.ticket_id ? "" : `, ticket ${answer.ticket_id}`;
     $("result-type").textContent = answer.ticket_type ? answer.ticket_type + number : number.slice(2);
     $("result-sentence").textContent = shown.sentence;
-    $("result-used").textContent = isUsed(answer) ? usedWhen(answer) : "";
+    $("result-used").textContent = isUsed(answer) ? usedWhen(answer) : ""; // the server's sentence says it
     $("result-offline").hidden = !answer.isOffline;
     $("result-undo").hidden = answer.result !== "ok";
     clearTimeout(this.#timer);
@@ -43,7 +43,7 @@ export class Result {
   }
 }
 
-const isUsed = ({ result, used_at: at }) => at && (result === "already_in" || result === "already_out");
+const isUsed = ({ result, used_at: at, isOffline }) => isOffline && at && result.startsWith("already_");
 
 function usedWhen({ used_at: at, used_gate: gate }) {
   return `First in: ${timeOf(at)}${gate ? `, ${gate}` : ""}`;

@@ -1,5 +1,5 @@
 // All that the page keeps, in IndexedDB. Nothing in here is shown before it is written.
-import { openDB } from "./vendor/idb/index.js";
+import { openDB } from "./idb.js";
 
 const STORES = ["facts", "tickets", "moves", "queue", "conflicts"];
 let opened;

@@ -1,5 +1,5 @@
 // What a QR code or a typed code says: docs/tickets.md and docs/gate.md.
-import { verifyAsync } from "./vendor/ed25519/index.js";
+import { verifyAsync } from "./ed25519.js";
 
 const ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 const PURPOSE = new TextEncoder().encode("ticksy-ticket\0");
