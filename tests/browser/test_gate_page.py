@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expec
 
 import config
 from models import Scan, Ticket
+from resources import gate_page
 from services import manifests
 from tests.browser.chromium import FLAGS, find
 from tests.browser.conftest import listen
@@ -179,6 +180,22 @@ def test_without_a_network_it_still_lets_in_and_tells_the_server_later(
     assert entry.received_at > entry.scanned_at
     assert "bad_signature" in scans_of(make)
     expect(phone.page.locator("#look")).to_be_hidden()
+
+
+def test_undo_is_not_undone_by_the_ticket_that_is_still_before_the_camera(
+    gate: Gate, make: Maker, film_phone: Callable[..., Phone]
+) -> None:
+    [ticket] = gate.tickets()
+    phone = film_phone([(gate.token(ticket), 10.0)]).start()
+    phone.shows("Let in")
+    phone.page.get_by_role("dialog").get_by_role("button", name="Undo").click()
+    expect(phone.page.locator("#last")).to_contain_text("Taken back: Akinyi Oduor")
+    wait_until(lambda: not is_in(make, ticket))
+    look_at(phone, "light", "camera")
+    # The film begins anew: more than three seconds of it went by.
+    seconds = phone.page.locator("#video").evaluate("(video) => video.currentTime")
+    wait_until(lambda: phone.page.locator("#video").evaluate("(video) => video.currentTime") > seconds + 4)
+    assert scans_of(make) == ["ok", "undone"]
 
 
 # ── Typed codes ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -404,6 +421,27 @@ KEPT = """async () => {
   db.close();
   return { facts, tickets: (await all("tickets")).length, queue: (await all("queue")).length };
 }"""
+
+
+def test_a_newer_version_is_there_the_next_time(
+    gate: Gate, open_phone: Callable[..., Phone], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    phone = open_phone().start()
+    [before] = phone.page.evaluate("caches.keys()")
+    newer = tmp_path / "words.js"
+    newer.write_text(gate_page._ASSETS["words.js"].read_text().replace("No ticket", "Nothing at all"))
+    monkeypatch.setitem(gate_page._ASSETS, "words.js", newer)
+    gate_page._worker.cache_clear()
+    try:
+        phone.page.reload()  # shows what it has, and looks for something newer
+        wait_until(lambda: before not in phone.page.evaluate("caches.keys()"))
+    finally:
+        gate_page._worker.cache_clear()
+    phone.page.reload()
+    phone.start()
+    phone.cut()
+    phone.type("nonsense")
+    phone.shows("Nothing at all", "Checked without network")
 
 
 def test_the_secret_leaves_the_address_bar_and_opens_the_page_next_time(

@@ -98,8 +98,4 @@ export class Seen {
     this.#times.set(text, at);
     return isNew;
   }
-
-  forget() {
-    this.#times.clear();
-  }
 }

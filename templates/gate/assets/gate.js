@@ -63,7 +63,7 @@ export class Gate extends EventTarget {
 
   // ── Scanning ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-  // `held` is {token} or {code}. What comes back is shown: {kind, word, sentence, holder, type, …, scan, answer}.
+  // `held` is {token} or {code}. What comes back is to be shown: {kind, word, sentence, answer, scan, at}.
   async scan(held, direction) {
     const read = await this.#read(held);
     const known = read.id === null ? {} : await store.findTicket(read.id);
@@ -72,6 +72,7 @@ export class Gate extends EventTarget {
     const said = describe(answer.result, direction);
     const shown = { ...said, sentence: answer.message ?? said.sentence, answer, scan, at: Date.now() };
     this.recent = [shown, ...this.recent].slice(0, RECENT);
+    this.#countedAt = 0;
     await this.#changed();
     return shown;
   }
@@ -93,14 +94,10 @@ export class Gate extends EventTarget {
   // Written down before anybody is asked: what is lost on the way is asked again under the same nonce.
   async #begin({ token, code }, read, direction, known) {
     const what = token === undefined ? { code } : { token: token.slice(0, MOST_LETTERS) };
-    const isSame = (one) =>
-      !one.decided && one.event === this.manifest.event.id && one.direction === direction &&
-      one.token === what.token && one.code === what.code;
-    const scan = (await store.all("queue")).find(isSame) ?? {
+    const named = { event: this.manifest.event.id, ...what, direction };
+    const scan = (await store.findAsked(named)) ?? {
       nonce: crypto.randomUUID(),
-      event: this.manifest.event.id,
-      ...what,
-      direction,
+      ...named,
       scanned_at: new Date(now()).toISOString(),
     };
     const type = known.row?.type ?? read.type ?? null;
@@ -112,8 +109,7 @@ export class Gate extends EventTarget {
 
   // The server's answer; null where it cannot be had in time, or knows less than this device does.
   async #ask(scan, known) {
-    const untold = (await store.untold()).some((one) => one.ticket !== null && one.ticket === scan.ticket);
-    if (!this.reachable || untold) return null;
+    if (!this.reachable || (await store.isUntold(scan.ticket))) return null;
     const { scanned_at: _, ...asked } = sent(scan); // by the server's clock
     try {
       const { told } = await call(this.secret, SCANS, { body: { scans: [{ ...asked, offline: false }] } });
@@ -258,7 +254,7 @@ export class Gate extends EventTarget {
   }
 
   async #changed() {
-    this.pending = (await store.untold()).length;
+    this.pending = await store.countUntold();
     this.conflicts = await store.all("conflicts");
     this.dispatchEvent(new Event("changed"));
   }

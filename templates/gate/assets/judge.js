@@ -1,6 +1,6 @@
-// What becomes of a ticket where the server cannot be asked: its rules (docs/gate.md), in its order, by what the manifest
-// said last and this device did since. `read` is what was held up, `row` its ticket in the manifest if there is one,
-// `state` that ticket's state by now, `at` the time in milliseconds.
+// What becomes of a ticket where the server cannot be asked: its rules (docs/gate.md), in its order, by what the
+// manifest said last and this device did since. `read` is what was held up, `row` its ticket in the manifest if there
+// is one, `state` that ticket's state by now, `at` the time in milliseconds.
 export function judge({ manifest, read, row, state, direction, at }) {
   if (read.refusal) return read.refusal;
   // A signature is enough: it may have been sold after the manifest was read. A typed code has none.

@@ -11,7 +11,7 @@ const TICK_MS = 5_000;
 const gate = new Gate();
 const seen = new Seen();
 const camera = new Camera($("video"), (text) => see(text));
-const result = new Result({ undo });
+const result = new Result({ undo: (shown) => undo(shown) });
 let direction = "in";
 let isScanning = false; // Start was pressed
 let isBusy = false;
@@ -32,17 +32,18 @@ async function present(held) {
     play(shown.kind, { isMuted });
     result.show(shown);
   } catch (error) {
-    if (gate.manifest) throw error; // else the pass has ended, and the page says so
+    if (!gate.manifest) return; // the pass has ended, and the page says so
+    console.warn(error.message);
+    play("wait", { isMuted });
+    result.show({ kind: "wait", word: "Not checked", sentence: "Please scan it again.", answer: { result: "" } });
   } finally {
     isBusy = false;
     $("finder").classList.remove("busy");
   }
 }
 
-async function undo(shown) {
-  await gate.undo(shown);
-  seen.forget();
-}
+// The ticket may still be before the camera: it counts again once it was out of sight.
+const undo = (shown) => gate.undo(shown);
 
 async function turnCameraOn(start = () => store.get("camera").then((id) => camera.start(id))) {
   try {
@@ -56,7 +57,8 @@ async function turnCameraOn(start = () => store.get("camera").then((id) => camer
       SecurityError: "A camera can be used over https only.",
     };
     $("camera-fault").hidden = false;
-    $("camera-fault").querySelector("p").textContent = `${why[error.name] ?? "The camera does not start."} Codes can be typed.`;
+    const told = why[error.name] ?? "The camera does not start.";
+    $("camera-fault").querySelector("p").textContent = `${told} Codes can be typed.`;
   }
   render();
 }
@@ -129,7 +131,6 @@ function say(id, text) {
 }
 
 function turn(way) {
-  if (direction !== way) seen.forget();
   direction = way;
   for (const button of document.querySelectorAll("[data-direction]")) {
     press(button, button.dataset.direction === way);
@@ -151,7 +152,7 @@ function listen() {
   on("pass", "submit", openPass);
   on("begin", "submit", begin);
   on("camera-again", "click", () => turnCameraOn());
-  on("torch", "click", () => camera.light().then(render));
+  on("torch", "click", () => camera.light().catch(() => {}).then(render));
   on("camera", "click", () => turnCameraOn(() => camera.change()).then(() => store.put("camera", camera.id)));
   on("sound", "click", () => store.put("muted", (isMuted = !isMuted)).then(render));
   on("last-undo", "click", () => undo(gate.recent[0]));
@@ -216,7 +217,10 @@ function come() {
   }
   if (isOutdated) location.reload();
   gate.tick();
-  if (isScanning) stayAwake().then(() => turnCameraOn());
+  if (!isScanning) return;
+  allowSound().catch(() => {}); // phones take it away from pages out of sight
+  stayAwake();
+  turnCameraOn();
 }
 
 // What stands behind # goes into the store, and out of the address bar and the history.
@@ -252,6 +256,6 @@ async function main() {
 
 main().catch((error) => {
   console.warn(error.message);
-  gate.ended = "This browser does not let the page keep anything, which it has to. Please use another one, or no private window.";
+  gate.ended = "This browser lets the page keep nothing. Please use another one, or a window that is not private.";
   render();
 });

@@ -15,8 +15,11 @@ function open() {
       tickets.createIndex("kind", ["type", "state"]);
       // What this device did since the manifest was read: {ticket, state, at, gate, type}.
       db.createObjectStore("moves", { keyPath: "ticket" });
-      // Scans that the server has not answered: as they are sent, and {decided, ticket, undo, before}.
-      db.createObjectStore("queue", { keyPath: "nonce" });
+      // Scans that the server has not answered: as they are sent, and {event, ticket, type, decided, undo, before}.
+      const queue = db.createObjectStore("queue", { keyPath: "nonce" });
+      queue.createIndex("ticket", "ticket");
+      queue.createIndex("asked", "asked"); // of those that nobody has decided yet
+      queue.createIndex("untold", "untold"); // of those that this device decided: [event, scanned_at]
       // What a person has to look at: {nonce, at, word, message}.
       db.createObjectStore("conflicts", { keyPath: "nonce" });
     },
@@ -53,10 +56,8 @@ export async function keepTickets(rows, asked) {
   for (const [id, rotation, state, type, code] of rows) tickets.put({ id, rotation, state, type, code });
   const untold = new Set((await change.objectStore("queue").getAll()).map((one) => one.ticket));
   const told = new Set(rows.map(([id]) => id));
-  for (const move of await change.objectStore("moves").getAll()) {
-    if (told.has(move.ticket) && move.at < asked && !untold.has(move.ticket)) {
-      change.objectStore("moves").delete(move.ticket);
-    }
+  for (const { ticket, at } of await change.objectStore("moves").getAll()) {
+    if (told.has(ticket) && at < asked && !untold.has(ticket)) change.objectStore("moves").delete(ticket);
   }
   await change.done;
 }
@@ -82,8 +83,10 @@ export async function count(types) {
     const [valid, inside, out] = await Promise.all(["valid", "in", "out"].map((state) => number(id, state)));
     counted.set(id, { name, tickets: valid + inside + out, in: inside + out, out });
   }
-  for (const move of await change.objectStore("moves").getAll()) {
-    const row = await change.objectStore("tickets").get(move.ticket);
+  const moves = await change.objectStore("moves").getAll();
+  const rows = await Promise.all(moves.map((move) => change.objectStore("tickets").get(move.ticket)));
+  for (const [place, move] of moves.entries()) {
+    const row = rows[place];
     const one = counted.get(move.type);
     if (!one) continue;
     const was = row?.state ?? "valid";
@@ -94,12 +97,16 @@ export async function count(types) {
   return [...counted.values()].map((one) => ({ ...one, inside: one.in - one.out }));
 }
 
-// ── Scans ────────────────────────────────────────────────────────────────────────────────────────────────────────
+// ── Scans ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+const askedAs = ({ event, direction, token, code }) => [event, direction, token ?? "", code ?? ""];
 
 // A scan, and where it leaves its ticket, both or neither.
 export async function keepScan(scan, move) {
+  const { asked: _, untold: __, ...facts } = scan;
+  const key = scan.decided ? { untold: [scan.event, scan.scanned_at] } : { asked: askedAs(scan) };
   const change = (await open()).transaction(["queue", "moves"], "readwrite");
-  change.objectStore("queue").put(scan);
+  change.objectStore("queue").put({ ...facts, ...key });
   if (move) change.objectStore("moves").put(move);
   await change.done;
 }
@@ -112,8 +119,22 @@ export async function settleScan(nonce, move) {
   await change.done;
 }
 
-// Those that are decided and not told, oldest first.
-export async function untold() {
-  const scans = await all("queue");
-  return scans.filter((one) => one.decided).sort((a, b) => a.scanned_at.localeCompare(b.scanned_at));
+// One that was cut short before there was an answer, like this one.
+export async function findAsked(scan) {
+  return (await open()).getFromIndex("queue", "asked", askedAs(scan));
+}
+
+// The oldest of an event's that are decided and not told.
+export async function untold(event, most) {
+  const ofEvent = IDBKeyRange.bound([event], [event, []]);
+  return (await open()).getAllFromIndex("queue", "untold", ofEvent, most);
+}
+
+export async function countUntold() {
+  return (await open()).countFromIndex("queue", "untold");
+}
+
+export async function isUntold(ticket) {
+  const scans = ticket === null ? [] : await (await open()).getAllFromIndex("queue", "ticket", ticket);
+  return scans.some((one) => one.decided);
 }

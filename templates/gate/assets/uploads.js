@@ -12,7 +12,7 @@ const UPLOAD_MS = 20_000;
 export async function* uploads(secret, event) {
   let most = MOST_SCANS;
   for (;;) {
-    const batch = cut((await store.untold()).filter((one) => one.event === event), most);
+    const batch = cut(await store.untold(event, most));
     if (!batch.length) return;
     const body = { scans: batch.map((one) => ({ ...sent(one), offline: true })) };
     try {
@@ -36,9 +36,9 @@ export function sent({ nonce, token, code, direction, gate, device, scanned_at }
 
 // The first of them, to be told at once. What may have to be taken back comes last: it must not stand in the way of a
 // later scan of the same ticket.
-function cut(scans, most) {
+function cut(scans) {
   const last = scans.findIndex((one) => one.undo || one.decided !== "ok");
-  return scans.slice(0, Math.min(most, last < 0 ? most : last + 1));
+  return last < 0 ? scans : scans.slice(0, last + 1);
 }
 
 async function settle(secret, nonce, answer) {
