@@ -27,7 +27,7 @@ _ASSETS = {path.name: path for path in sorted((_FOLDER / "assets").iterdir()) if
     name: _FOLDER / place for name, place in _VENDORED.items()
 }
 _TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
-#: Scripts, styles and calls are this origin's alone.
+#: Scripts, styles and calls are this origin's alone. Each worker goes by what its own script came with.
 _POLICY = (
     "default-src 'none'; script-src 'self'; worker-src 'self'; connect-src 'self'; style-src 'self'; img-src 'self';"
     " media-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -51,7 +51,7 @@ class GateWorker(Resource):
         response = http.answer_file(_worker(), "text/javascript; charset=utf-8", cache="no-cache", disposition="inline")
         # The page is no part of the worker's folder, which is all that a worker serves otherwise.
         response.headers["Service-Worker-Allowed"] = "../gate"
-        return response
+        return _govern(response)
 
 
 class GateAsset(Resource):
@@ -67,7 +67,10 @@ class GateAsset(Resource):
 
 def _send(file: Path) -> Response:
     """To be asked for again each time: parts of two versions do not fit together."""
-    response = send_file(file, mimetype=_TYPES[file.suffix], max_age=0)
+    return _govern(send_file(file, mimetype=_TYPES[file.suffix], max_age=0))
+
+
+def _govern(response: Response) -> Response:
     response.headers["Content-Security-Policy"] = _POLICY
     response.headers["Referrer-Policy"] = "no-referrer"
     return response

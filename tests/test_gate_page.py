@@ -60,6 +60,7 @@ def test_everything_that_the_page_and_its_scripts_name_is_kept_by_the_worker(cli
         assert answer.status_code == 200, path
         assert answer.mimetype == types.get(Path(path).suffix, "text/html"), path
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert policy_of(answer) == policy_of(client.get(WORKER)), path
         if path.endswith(".js"):
             named = re.findall(r'(?:from|import\.meta\.url|new URL\()\s*["\']\./?([\w.]+\.js)["\']', answer.text)
             assert {f"/gate/assets/{name}" for name in named} <= set(files), path

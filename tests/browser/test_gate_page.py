@@ -254,6 +254,31 @@ def test_a_reader_that_types_what_it_reads_is_understood(gate: Gate, open_phone:
     phone.shows("Let in", "Akinyi Oduor")
 
 
+def test_a_ticket_that_was_issued_anew_is_let_in_as_the_new_one_alone(
+    gate: Gate, link: str, open_phone: Callable[..., Phone]
+) -> None:
+    [ticket] = gate.tickets()
+    old_token, old_code = gate.token(ticket), "TK7P-4M2Q-9XWD"
+
+    def issue_anew(route: Any) -> None:
+        told = route.fetch().json()
+        told["tickets"] = [[row[0], 2, *row[2:]] for row in told["tickets"]]
+        told["superseded"] = [[ticket.id, manifests.hash_code(gate.event.id, old_code)]]
+        route.fulfill(json=told)
+
+    phone = open_phone("about:blank")
+    phone.page.route("**/checkin/manifest*", issue_anew)
+    phone.page.goto(link)
+    phone.start()
+    phone.cut()
+    for older in (old_token, old_code):
+        phone.type(older)
+        phone.shows("Replaced", "Checked without network")
+        phone.next()
+    phone.type(ticket.code)
+    phone.shows("Let in", "Checked without network")
+
+
 # ── Two phones, a lost answer, a reload ───────────────────────────────────────────────────────────────────────────
 
 

@@ -80,8 +80,9 @@ export class Gate extends EventTarget {
   async #read({ token, code }) {
     const { event, keys } = this.manifest;
     if (token === undefined) {
-      const row = await store.findByCode(await hashCode(event.id, code));
-      return { id: row?.id ?? null, type: row?.type, rotation: null, isSigned: false };
+      const found = await store.findByCode(await hashCode(event.id, code));
+      // Of a code its ticket had once, no rotation is known; it is lower than the ticket's.
+      return { id: found?.id ?? null, type: found?.type, rotation: found?.isSuperseded ? 0 : null, isSigned: false };
     }
     const parsed = parseToken(token.trim());
     const refused = (refusal) => ({ refusal, id: null });
@@ -207,8 +208,8 @@ export class Gate extends EventTarget {
       const asked = Date.now();
       const query = new URLSearchParams({ ...(since && { since }), ...(page && { page }) });
       const { told } = await call(this.secret, `checkin/manifest?${query}`, { milliseconds: PAGE_MS });
-      const { tickets, cursor, next_page: next, ...facts } = told;
-      await store.keepTickets(tickets, asked);
+      const { tickets, superseded = [], cursor, next_page: next, ...facts } = told;
+      await store.keepTickets(tickets, superseded, asked);
       await store.put("manifest", facts);
       this.manifest = facts;
       this.reachable = true;

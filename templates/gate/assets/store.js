@@ -1,7 +1,7 @@
 // All that the page keeps, in IndexedDB. Nothing in here is shown before it is written.
 import { openDB } from "./idb.js";
 
-const STORES = ["facts", "tickets", "moves", "queue", "conflicts"];
+const STORES = ["facts", "tickets", "superseded", "moves", "queue", "conflicts"];
 let opened;
 
 function open() {
@@ -13,6 +13,8 @@ function open() {
       const tickets = db.createObjectStore("tickets", { keyPath: "id" });
       tickets.createIndex("code", "code");
       tickets.createIndex("kind", ["type", "state"]);
+      // Codes that tickets had before they were issued anew: {code, ticket}.
+      db.createObjectStore("superseded", { keyPath: "code" });
       // What this device did since the manifest was read: {ticket, state, at, gate, type}.
       db.createObjectStore("moves", { keyPath: "ticket" });
       // Scans that the server has not answered: as they are sent, and {event, ticket, type, decided, undo, before}.
@@ -38,8 +40,9 @@ export const keepConflict = async (conflict) => (await open()).put("conflicts", 
 // Forget the pass and all that came with it, but for what the server has not been told.
 export async function wipe() {
   const change = (await open()).transaction(STORES, "readwrite");
-  const [facts, tickets, moves, queue, conflicts] = STORES.map((name) => change.objectStore(name));
+  const [facts, tickets, superseded, moves, queue, conflicts] = STORES.map((name) => change.objectStore(name));
   tickets.clear();
+  superseded.clear();
   conflicts.clear();
   for (const name of ["secret", "manifest", "cursor", "gate"]) facts.delete(name);
   const untold = new Set((await queue.getAll()).map((one) => one.ticket));
@@ -50,10 +53,11 @@ export async function wipe() {
 // ── Tickets ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 // A page of the manifest that was asked for at `asked`: what this device did before that, and told, is in it.
-export async function keepTickets(rows, asked) {
-  const change = (await open()).transaction(["tickets", "moves", "queue"], "readwrite");
+export async function keepTickets(rows, superseded, asked) {
+  const change = (await open()).transaction(["tickets", "superseded", "moves", "queue"], "readwrite");
   const tickets = change.objectStore("tickets");
   for (const [id, rotation, state, type, code] of rows) tickets.put({ id, rotation, state, type, code });
+  for (const [ticket, code] of superseded) change.objectStore("superseded").put({ code, ticket });
   const untold = new Set((await change.objectStore("queue").getAll()).map((one) => one.ticket));
   const told = new Set(rows.map(([id]) => id));
   for (const { ticket, at } of await change.objectStore("moves").getAll()) {
@@ -62,8 +66,13 @@ export async function keepTickets(rows, asked) {
   await change.done;
 }
 
+// The ticket that has a code, or had it: {id, type, isSuperseded}. Nothing where there is none.
 export async function findByCode(code) {
-  return (await open()).getFromIndex("tickets", "code", code);
+  const db = await open();
+  const row = await db.getFromIndex("tickets", "code", code);
+  if (row) return { id: row.id, type: row.type, isSuperseded: false };
+  const old = await db.get("superseded", code);
+  return old && { id: old.ticket, type: (await db.get("tickets", old.ticket))?.type, isSuperseded: true };
 }
 
 // Its row in the manifest, and what this device did with it since.
