@@ -25,6 +25,7 @@ from resources import (
     events,
     exports,
     gate,
+    gate_page,
     health,
     logs,
     media,
@@ -133,6 +134,9 @@ URLS: list[tuple[type[Resource], list[str]]] = [
     (gate.GateCounts, ["/organizer/events/<id:event_id>/gate"]),
     (gate.GatePassList, ["/organizer/events/<id:event_id>/gate-passes"]),
     (gate.GatePassDetail, ["/organizer/events/<id:event_id>/gate-passes/<id:pass_id>"]),
+    (gate_page.GatePage, ["/gate"]),
+    (gate_page.GateWorker, ["/gate/worker.js"]),
+    (gate_page.GateAsset, ["/gate/assets/<string:asset>"]),
     # Admin
     (admin.PendingEventList, ["/admin/pending"]),
     (admin.EventApproval, ["/admin/approve/<id:event_id>", "/admin/<id:event_id>"]),

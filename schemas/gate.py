@@ -209,10 +209,18 @@ ManifestTicket = Annotated[
 SupersededHash = Annotated[tuple[int, str], Field(examples=[[1, "k3Vw0aB1mQ9tXg"]])]
 
 
+class ManifestPass(Answer):
+    name: str
+    #: Empty: all of them.
+    gates: list[str]
+
+
 class ManifestOut(Answer):
     """An event for devices without network."""
 
     event: ManifestEvent
+    #: That with which it was asked for.
+    gate_pass: ManifestPass | None
     #: From when, and until when, its tickets let people in.
     opens_at: When
     closes_at: When

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Select, select, tuple_
 
-from models import Event, SupersededCode, Ticket, TicketStatus, TicketType
+from models import Event, GatePass, SupersededCode, Ticket, TicketStatus, TicketType
 from services import gate_passes, ticket_keys
 from services.gate_passes import Gatekeeper
 from utils import clock, references
@@ -27,6 +27,8 @@ _CODE_HASH_BYTES = 10
 @dataclass(frozen=True)
 class Manifest:
     event: Event
+    #: Of who reads it, if it is one.
+    gate_pass: GatePass | None
     opens_at: datetime
     closes_at: datetime
     #: Ed25519, 32 bytes each in base64, the newest first.
@@ -57,6 +59,7 @@ def read_manifest(*, actor: Gatekeeper, event_id: int | None, since: str | None,
         next_page = f"{cursor}-{rows[-1].ticket_type_id}-{rows[-1].id}"
     return Manifest(
         event=event,
+        gate_pass=actor if isinstance(actor, GatePass) else None,
         opens_at=opens_at,
         closes_at=closes_at,
         keys=[base64.b64encode(key.public_bytes_raw()).decode() for key in ticket_keys.public_keys(event.id)],

@@ -67,6 +67,9 @@ TABLE: dict[tuple[str, str], tuple[int, ...]] = {
     ("GET", "/openapi.json"): EVERYBODY,
     ("GET", "/docs"): EVERYBODY,
     ("GET", "/docs/assets/<string:asset>"): EVERYBODY,
+    ("GET", "/gate"): EVERYBODY,
+    ("GET", "/gate/worker.js"): EVERYBODY,
+    ("GET", "/gate/assets/<string:asset>"): EVERYBODY,
     ("POST", "/signup"): (201,) * 7,
     ("POST", "/login"): EVERYBODY,
     ("GET", "/users/<id:user_id>"): ADMINS,
@@ -398,6 +401,7 @@ class World:
             "/orders/<id:order_id>/tickets.pdf": {"order_id": self.free_order.id},
             "/events/<id:event_id>/attendees/export/<signed:token>": {"token": self.export_token},
             "/t/<signed:ticket_address>/manage": {"ticket_address": self.passed_on},
+            "/gate/assets/<string:asset>": {"asset": "page.js"},
             "/admin/payments/<id:payment_id>/seen": {"payment_id": self.order_payment_id},
         }
         ids = self.ids | others.get(address, {})

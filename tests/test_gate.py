@@ -148,6 +148,13 @@ def test_an_event_with_a_pass_and_a_stray_scan_can_still_be_deleted(gate: Gate, 
 # ── Manifest ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+def test_it_tells_a_pass_its_name_and_gates(gate: Gate) -> None:
+    told = gate.client.get(MANIFEST, headers=gate.a_pass(name="Achieng", gates=["North", "South"])).json
+    assert told["gate_pass"] == {"name": "Achieng", "gates": ["North", "South"]}
+    named = gate.client.get(MANIFEST, query_string={"event_id": gate.event.id}, headers=gate.headers).json
+    assert named["gate_pass"] is None
+
+
 def read(gate: Gate, **query: Any) -> dict[str, Any]:
     answer = gate.client.get(MANIFEST, query_string={"event_id": gate.event.id} | query, headers=gate.headers)
     assert answer.status_code == 200, answer.json
