@@ -12,6 +12,7 @@ from schemas.events import EventBrief
 from schemas.tickets import AttendanceOut
 from services import accounts, admission
 from services.admission import Attendance
+from services.email_addresses import EmailTaken, NeedsPassword
 
 
 class Profile(Resource):
@@ -20,9 +21,11 @@ class Profile(Resource):
         """One's own account."""
         return actor
 
-    @endpoint(access=LOGGED_IN, body=ProfileChanges, returns=UserOut, errors=(accounts.EmailTaken, accounts.PhoneTaken))
+    @endpoint(
+        access=LOGGED_IN, body=ProfileChanges, returns=UserOut, errors=(EmailTaken, accounts.PhoneTaken, NeedsPassword)
+    )
     def put(self, actor: User, body: ProfileChanges) -> User:
-        """Change one's name, e-mail address or phone number."""
+        """Change one's name or phone number; the e-mail address as well where no e-mail is sent."""
         return accounts.update_profile(actor=actor, changes=body.given())
 
 

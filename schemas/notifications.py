@@ -17,6 +17,11 @@ Kind = Literal[
     "event_cancelled",
     "event_reminder",
     "review_invitation",
+    "verify_email",
+    "password_reset",
+    "password_changed",
+    "email_change",
+    "email_changed",
 ]
 
 

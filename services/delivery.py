@@ -17,6 +17,7 @@ from sqlalchemy import select, update
 
 from config import settings
 from models import (
+    LINK_NOTIFICATIONS,
     OPTIONAL_NOTIFICATIONS,
     Event,
     EventStatus,
@@ -26,7 +27,7 @@ from models import (
     NotificationState,
     User,
 )
-from services import alerts, letters, notifications
+from services import alerts, letters, notifications, one_time
 from utils import clock, sms
 from utils.database import db, transaction
 from utils.delivery import NotDelivered, Refused, ServiceDown
@@ -125,6 +126,8 @@ def _take(channel: NotificationChannel) -> Notification | None:
 
 def _why_needless(message: Notification) -> str | None:
     """Of what need not be told: it may have waited for a while."""
+    if message.kind in LINK_NOTIFICATIONS and not one_time.is_open(message.facts["token_id"]):
+        return "its link is used, replaced or too old"
     if message.kind not in OPTIONAL_NOTIFICATIONS:
         return None
     user = db.session.get_one(User, message.user_id, populate_existing=True)

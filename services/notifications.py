@@ -11,6 +11,7 @@ from sqlalchemy.dialects.postgresql import JSONB, insert
 
 from config import settings
 from models import (
+    LINK_NOTIFICATIONS,
     OPTIONAL_NOTIFICATIONS,
     AccountStatus,
     Notification,
@@ -30,6 +31,16 @@ from utils.errors import Conflict, NotFound
 
 #: Kinds that are worth the price of a text message.
 _TEXTED = frozenset({NotificationKind.ORDER_PAID, NotificationKind.REFUND_DONE, NotificationKind.EVENT_CANCELLED})
+
+
+class MailOff(Conflict):
+    code, message = "mail_off", "No e-mail is sent from here. Please ask us in another way."
+
+
+def check_mail() -> None:
+    """Raises MailOff where no e-mail can be sent."""
+    if not is_set_up(NotificationChannel.EMAIL):
+        raise MailOff
 
 
 def is_set_up(channel: NotificationChannel) -> bool:
@@ -54,6 +65,8 @@ class Message:
     occasion: str
     #: JSON, and what `services.letters` wants of the kind.
     facts: dict[str, Any]
+    #: Where to, by e-mail, if not to the account's own address.
+    address: str | None = None
 
 
 def queue(kind: NotificationKind, messages: Sequence[Message]) -> None:
@@ -66,7 +79,7 @@ def queue(kind: NotificationKind, messages: Sequence[Message]) -> None:
                 "kind": kind,
                 "channel": channel,
                 "user_id": one.user.id,
-                "address": one.user.email if channel is NotificationChannel.EMAIL else one.user.phone,
+                "address": (one.address or one.user.email) if channel is NotificationChannel.EMAIL else one.user.phone,
                 "facts": {"first_name": one.user.first_name} | one.facts,
                 "next_try_at": clock.now(),
             }
@@ -145,8 +158,8 @@ def _is_for(text: str) -> ColumnElement[bool]:
 
 
 def retry(*, actor: User, notification_id: int) -> Notification:
-    """Send one that failed, or was dropped, after all; to the address that its account has now. Raises NotFound,
-    Conflict."""
+    """Send one that failed, or was dropped, after all; to the address that its account has now, unless it has a link
+    for whoever reads the old one. Raises NotFound, Conflict."""
     with transaction() as session:
         message = session.get(Notification, notification_id, with_for_update=True, populate_existing=True)
         if message is None:
@@ -156,8 +169,9 @@ def retry(*, actor: User, notification_id: int) -> Notification:
             raise Conflict(sentence, code="notification_not_failed")
         if not is_set_up(message.channel):
             raise Conflict(f"Nobody carries {message.channel.value} at the moment.", code="channel_off")
-        user = session.get_one(User, message.user_id)
-        message.address = user.email if message.channel is NotificationChannel.EMAIL else user.phone
+        if message.kind not in LINK_NOTIFICATIONS:
+            user = session.get_one(User, message.user_id)
+            message.address = user.email if message.channel is NotificationChannel.EMAIL else user.phone
         message.state, message.tries, message.next_try_at = NotificationState.QUEUED, 0, clock.now()
         message.error = None
         audit.record(actor, "notification_retried", message)
