@@ -30,6 +30,7 @@ from models import (
     Role,
     Ticket,
     TicketType,
+    TokenPurpose,
     User,
 )
 from services import (
@@ -38,6 +39,7 @@ from services import (
     events,
     ledger,
     moderation,
+    one_time,
     orders,
     paybill,
     refunds,
@@ -93,6 +95,13 @@ def open_session(user: User) -> Opened:
     """A session of the user's, without a password."""
     with transaction():
         return sessions.start(user, user_agent="tests")
+
+
+def mailed_secret(app: Flask, user: User, purpose: TokenPurpose, address: str | None = None) -> str:
+    """The secret of a link that was mailed to the user."""
+    with app.app_context(), transaction() as session:
+        owner = session.get_one(User, user.id)
+        return one_time.link(one_time.issue(purpose, owner, address or owner.email)).rsplit("/", 1)[1]
 
 
 def success(amount_kes: float | None, receipt: str | None = "UKN7RT61SV", **ids: str) -> bytes:
