@@ -74,10 +74,11 @@ def _prove(who: object, password: str, code: str | None) -> Proof | None:
     if kept is not None and not code:
         password, code = two_factor.split(password)
     use = two_factor.check(kept, code or "") if kept is not None else None
-    is_right = password_matches(password, user.password_hash if user else None)
-    if user is None or not is_right or (kept is not None and use is None):
+    password_hash = user.password_hash if user else None
+    is_right = password_matches(password, password_hash)
+    if user is None or password_hash is None or not is_right or (kept is not None and use is None):
         return None
-    return Proof(user, user.password_hash, use)
+    return Proof(user, password_hash, use)
 
 
 def spend(proof: Proof) -> bool:

@@ -7,6 +7,7 @@ that takes the change back. Where no e-mail is sent, none of this can be, and an
 from __future__ import annotations
 
 import secrets
+from datetime import timedelta
 
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
@@ -29,6 +30,8 @@ from utils.security import hash_password
 
 #: A link that is asked for again so soon is on its way.
 _PAUSE_SECONDS = 3600
+#: What was set up so shortly before a change may be of who made it.
+_TOGETHER = timedelta(days=1)
 
 
 class EmailTaken(Conflict):
@@ -143,7 +146,8 @@ def confirm_change(secret: str) -> None:
 
 def undo_change(secret: str) -> None:
     """Give the account its old address back, and take it from whoever has it now: all sessions end, the password is
-    nobody's until its owner chooses one, two-factor log-in that was set up since is off, and so are later links.
+    nobody's until its owner chooses one, later links are void, and so is two-factor log-in that was set up since, or
+    within a day before. One that is older stays: the old address may be the one that somebody else reads.
 
     Raises LinkInvalid, EmailTaken when somebody else has the old address by now.
     """
@@ -154,7 +158,7 @@ def undo_change(secret: str) -> None:
             _set(user, token.address, is_verified=True)
             one_time.revoke(user, TokenPurpose.UNDO_EMAIL_CHANGE, after_id=token.id)
             kept = session.get(TwoFactor, user.id)
-            if kept is not None and (kept.confirmed_at is None or kept.confirmed_at > token.created_at):
+            if kept is not None and (kept.confirmed_at or clock.now()) > token.created_at - _TOGETHER:
                 session.delete(kept)
             sessions.end_all(user, SessionEnd.UNDO)
             passwords.disown(user, nobodys)
