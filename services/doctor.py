@@ -102,8 +102,8 @@ def _two_factor() -> Iterator[Finding]:
 
 
 def warn_of_admins() -> None:
-    """Say in the log, as the server starts, what `_two_factor` warns of. No reason not to start."""
-    for finding in _two_factor():
+    """Say in the log, as the server of production starts, what `_two_factor` warns of. No reason not to start."""
+    for finding in _two_factor() if settings.FLASK_ENV == "production" else ():
         if finding.grade is Grade.WARNING:
             log.warning(finding.text)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ import tasks
 from models import Notification, NotificationKind
 from services import letters
 from tests.support import Maker, changed_settings
+from utils import sealing
 
 ANSWER_RESETS = next(task for task in tasks.TASKS if task.name == "answer who forgot a password")
 
@@ -24,6 +26,19 @@ def mail_set_up(app: Flask, **more: Any) -> Iterator[None]:
     """E-mails are written, and nobody carries them."""
     with changed_settings(app, MAIL_URL="smtp://127.0.0.1:9", MAIL_FROM="tickets@ticksy.example.com", **more):
         yield
+
+
+def account_facts(app: Flask) -> dict[str, Any]:
+    """What e-mails about an account are made of: a link that is nobody's among it."""
+    key = app.extensions["settings"].SECRET_KEY
+    sealed = sealing.seal(b"0f4c1c7b5f0e4a8e9d9b1f2a3c4d5e6f", key=key, purpose="one-time token", beside=b"1")
+    return {
+        "token_id": 1,
+        "purpose": "reset_password",
+        "sealed": base64.b64encode(sealed).decode(),
+        "at": "2030-12-31T18:00:00+03:00",
+        "new_address": f"{'a' * 60}@{'b' * 60}.example.co.ke",
+    }
 
 
 def told(make: Maker, kind: NotificationKind) -> list[Notification]:
