@@ -141,6 +141,8 @@ class Settings(BaseModel):
     #: How often the worker looks for work.
     WORKER_PAUSE_SECONDS: float = Field(1, gt=0, le=60)
 
+    #: After so many days the people are taken out of raw payment messages.
+    MESSAGE_RETENTION_DAYS: float = Field(365, ge=30)
     ACCESS_TOKEN_MINUTES: int = Field(1440, ge=15, le=1440)
     #: How long a session lasts that is not refreshed.
     REFRESH_TOKEN_DAYS: int = Field(30, ge=1, le=365)

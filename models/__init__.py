@@ -23,6 +23,7 @@ saved_events      what somebody wants to find again
 mpesa_access      Daraja's access token, shared by all processes
 mpesa_line        how fast we may push, whether it works, how far money has been reconciled
 idempotency_keys  answers given to requests that carried a key
+consents          what people agreed to, and took back
 notifications     what people are told by e-mail and SMS, sent and still to be sent
 alerts            what admins have to be told
 audit_log         who changed what, when
@@ -40,7 +41,7 @@ from models.credentials import OneTimeToken, ResetRequest, Session, TwoFactor
 from models.notifications import Notification
 from models.orders import Order, OrderItem
 from models.payments import Claim, MpesaMessage, MpesaRequest, Payment, Refund
-from models.people import User
+from models.people import Consent, User
 from models.states import (
     EVENT_MOVES,
     LINK_NOTIFICATIONS,
@@ -86,6 +87,7 @@ __all__ = [
     "AuditLog",
     "Claim",
     "ClaimStatus",
+    "Consent",
     "Direction",
     "Event",
     "EventStatus",

@@ -248,11 +248,14 @@ class MpesaMessage(Model):
     next_try_at: Mapped[datetime | None]
     #: What it was taken to mean: a verdict's name and reason.
     verdict: Mapped[str | None]
+    #: When the people were taken out of it, since it was old.
+    blanked_at: Mapped[datetime | None]
 
     __table_args__ = (
         Index(None, "payment_id", "id"),
         Index(None, "request_id"),
         Index("mpesa_messages_receipt_idx", "receipt", postgresql_where="receipt IS NOT NULL"),
+        Index("mpesa_messages_to_blank_idx", "received_at", postgresql_where="blanked_at IS NULL"),
         Index("mpesa_messages_to_settle_idx", "id", postgresql_where="settled_at IS NULL"),
     )
 

@@ -14,6 +14,8 @@ class Role(enum.Enum):
 class AccountStatus(enum.Enum):
     ACTIVE = "active"
     BANNED = "banned"
+    #: By its owner; nobody is behind it any more, and nobody can be again.
+    DELETED = "deleted"
 
 
 class SessionEnd(enum.Enum):

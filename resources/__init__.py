@@ -77,6 +77,8 @@ URLS: list[tuple[type[Resource], list[str]]] = [
     (two_factor.TwoFactorConfirmation, ["/profile/me/two-factor/confirm"]),
     (two_factor.RecoveryCodeList, ["/profile/me/two-factor/recovery-codes"]),
     (two_factor.TwoFactorRemoval, ["/profile/me/two-factor/remove"]),
+    (profile.ProfileExport, ["/profile/me/export"]),
+    (profile.ConsentList, ["/profile/me/consents"]),
     (notifications.MyPreferences, ["/profile/me/notifications"]),
     (notifications.Unsubscribe, ["/unsubscribe/<signed:choice>"]),
     # Events

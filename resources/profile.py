@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from flask import Response
 from sqlalchemy import Select
 
-from models import Event, User
+from models import Consent, Event, User
 from resources.base import LOGGED_IN, Resource, endpoint
-from schemas.accounts import ProfileChanges, UserOut
-from schemas.common import Page
+from schemas.accounts import ConsentOut, Deletion, ProfileChanges, UserOut
+from schemas.common import Message, Page
 from schemas.events import EventBrief
 from schemas.tickets import AttendanceOut
-from services import accounts, admission
+from services import accounts, admission, consents, privacy
 from services.admission import Attendance
+from services.credentials import WrongPassword
 from services.email_addresses import EmailTaken, NeedsPassword
+from utils import tables
 
 
 class Profile(Resource):
@@ -27,6 +30,38 @@ class Profile(Resource):
     def put(self, actor: User, body: ProfileChanges) -> User:
         """Change one's name or phone number; the e-mail address as well where no e-mail is sent."""
         return accounts.update_profile(actor=actor, changes=body.given())
+
+    @endpoint(
+        access=LOGGED_IN,
+        body=Deletion,
+        returns=Message,
+        errors=(
+            WrongPassword,
+            privacy.LastAdmin,
+            privacy.MoneyUnderWay,
+            privacy.EventsAhead,
+            privacy.TicketsAhead,
+        ),
+    )
+    def delete(self, actor: User, body: Deletion) -> Message:
+        """Delete one's account, for good. What the books must keep stays, without the person."""
+        privacy.delete_account(actor=actor, password=body.password, code=body.code, is_forced=body.force)
+        return Message(message="Your account has been deleted.")
+
+
+class ProfileExport(Resource):
+    @endpoint(access=LOGGED_IN, returns=None, produces=("application/zip",))
+    def get(self, actor: User) -> Response:
+        """All that is stored of oneself, as a ZIP of JSON files."""
+        file = privacy.export(actor=actor)
+        return tables.file_response(file, "application/zip", f"ticksy-{actor.id}", "zip")
+
+
+class ConsentList(Resource):
+    @endpoint(access=LOGGED_IN, query=Page, returns=list[ConsentOut])
+    def get(self, actor: User, query: Page) -> Select[tuple[Consent]]:
+        """What one agreed to, and took back; newest first."""
+        return consents.list_consents(actor=actor)
 
 
 class UpcomingEventList(Resource):

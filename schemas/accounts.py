@@ -13,6 +13,7 @@ from schemas.common import (
     Answer,
     Changes,
     Email,
+    Flag,
     Name,
     Phone,
     Request,
@@ -71,6 +72,21 @@ class ProfileChanges(Changes):
     last_name: Name | None = None
     email: Email | None = None
     phone: Phone | None = None
+
+
+class Deletion(_Proof):
+    #: Although one holds tickets for events that are not over.
+    force: Flag = False
+
+
+class ConsentOut(Answer):
+    """One time that one agreed to something, or took it back."""
+
+    #: The name of the terms, or a kind of notification.
+    purpose: str
+    is_given: bool
+    ip_address: str | None
+    created_at: When
 
 
 class UserOut(Answer):

@@ -11,7 +11,7 @@ class UserSearch(Page):
     #: Parts of a name, an e-mail address or a phone number.
     q: Annotated[Line | None, EMPTY_IS_NONE] = None
     role: Annotated[Literal["attendee", "organizer", "admin"] | None, EMPTY_IS_NONE] = None
-    status: Annotated[Literal["active", "banned"] | None, EMPTY_IS_NONE] = None
+    status: Annotated[Literal["active", "banned", "deleted"] | None, EMPTY_IS_NONE] = None
 
 
 class NewStatus(Request):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy.exc import IntegrityError
 
 from models import AccountStatus, NotificationChannel, Role, User
-from services import audit, credentials, email_addresses, notifications, passwords, sessions
+from services import audit, consents, credentials, email_addresses, notifications, passwords, sessions
 from services.email_addresses import EmailTaken
 from services.sessions import AccountBanned, Opened
 from utils import clock
@@ -50,6 +50,7 @@ def sign_up(
             session.flush()
             email_addresses.send_verification(user)
             audit.record(user, "account_created", user, role=role.value)
+            consents.record(user, consents.TERMS, is_given=True)
     except IntegrityError as error:
         raise _taken(error) from None
     return user
@@ -80,7 +81,7 @@ def log_in(*, email: str, password: str, code: str | None, user_agent: str | Non
 def authenticate(user_id: int) -> User:
     """The account, as it is now, on whose behalf something is done. Raises Unauthenticated, AccountBanned."""
     user = db.session.get(User, user_id)
-    if user is None:
+    if user is None or user.status is AccountStatus.DELETED:
         raise Unauthenticated
     if user.status is AccountStatus.BANNED:
         raise AccountBanned

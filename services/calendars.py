@@ -82,7 +82,7 @@ def _owner(token: str) -> User:
     except signing.NotSigned:
         raise NotFound("There is no such calendar.") from None
     user = db.session.get(User, user_id)
-    if user is None or user.calendar_version != version or user.status is AccountStatus.BANNED:
+    if user is None or user.calendar_version != version or user.status is not AccountStatus.ACTIVE:
         raise NotFound("There is no such calendar.")
     return user
 

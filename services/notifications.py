@@ -71,7 +71,7 @@ class Message:
 
 def queue(kind: NotificationKind, messages: Sequence[Message]) -> None:
     """Tell people, within the caller's transaction, in one statement for each channel."""
-    wanted = [one for one in messages if kind not in OPTIONAL_NOTIFICATIONS or is_wanted(kind, one.user)]
+    wanted = [one for one in messages if is_wanted(kind, one.user)]
     for channel in channels_of(kind) if wanted else []:
         rows = [
             {
@@ -89,7 +89,9 @@ def queue(kind: NotificationKind, messages: Sequence[Message]) -> None:
 
 
 def is_wanted(kind: NotificationKind, user: User) -> bool:
-    """Whether the user would hear this kind, given that it is one to choose."""
+    """Whether there is somebody to hear it, who has not chosen otherwise where one may choose."""
+    if kind not in OPTIONAL_NOTIFICATIONS:
+        return user.status is not AccountStatus.DELETED
     return user.status is AccountStatus.ACTIVE and kind.value not in user.muted_notifications
 
 
@@ -121,7 +123,7 @@ def queue_for_holders(
         holders = (
             select(*row.values())
             .join(Order, Order.buyer_id == User.id)
-            .where(Order.event_id == event_id, is_paid, is_good, *only)
+            .where(Order.event_id == event_id, is_paid, is_good, User.status != AccountStatus.DELETED, *only)
             .group_by(User.id)
         )
         if kind in OPTIONAL_NOTIFICATIONS:

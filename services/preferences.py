@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from config import settings
 from models import OPTIONAL_NOTIFICATIONS, NotificationKind, User
-from services import audit
+from services import audit, consents
 from utils import signing
 from utils.database import db, transaction
 from utils.errors import NotFound
@@ -37,6 +37,9 @@ def _lock(user: User) -> None:
 
 def _mute(user: User, kinds: list[str]) -> None:
     if kinds != user.muted_notifications:
+        for kind in sorted_kinds():
+            if (kind.value in kinds) is not (kind.value in user.muted_notifications):
+                consents.record(user, kind.value, is_given=kind.value not in kinds)
         user.muted_notifications = kinds
         audit.record(user, "notifications_chosen", user, muted=kinds)
 

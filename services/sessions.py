@@ -86,7 +86,7 @@ def authenticate(claims: tokens.Claims) -> User:
     found = db.session.execute(
         select(User, Session.id).outerjoin(Session, is_open).where(User.id == claims.user_id)
     ).first()
-    if found is None:
+    if found is None or found[0].status is AccountStatus.DELETED:
         raise Unauthenticated
     user: User = found[0]
     if user.status is AccountStatus.BANNED:

@@ -13,6 +13,10 @@ from utils.errors import Conflict, Forbidden, NotFound
 _MOST_WORDS = 10
 
 
+class AccountDeleted(Conflict):
+    code, message = "account_deleted", "This account was deleted by its owner. Nobody can use it again."
+
+
 class OwnAccount(Conflict):
     code, message = "own_account", "You cannot ban yourself or change your own role. Another admin can."
 
@@ -45,7 +49,8 @@ def _as_stored(word: str) -> str:
 
 
 def set_status(*, actor: User, user_id: int, status: AccountStatus) -> User:
-    """Ban somebody, which ends their sessions, or let them log in again. Raises NotFound, OwnAccount, Forbidden."""
+    """Ban somebody, which ends their sessions, or let them log in again. Raises NotFound, OwnAccount,
+    AccountDeleted, Forbidden."""
     with transaction():
         user = _lock_other(actor, user_id)
         if user.status is not status:
@@ -57,7 +62,8 @@ def set_status(*, actor: User, user_id: int, status: AccountStatus) -> User:
 
 
 def set_role(*, actor: User, user_id: int, role: Role) -> User:
-    """Change what somebody may do, which ends their sessions. Raises NotFound, OwnAccount, Forbidden."""
+    """Change what somebody may do, which ends their sessions. Raises NotFound, OwnAccount, AccountDeleted,
+    Forbidden."""
     with transaction():
         user = _lock_other(actor, user_id)
         if user.role is not role:
@@ -87,4 +93,6 @@ def _lock_other(actor: User, user_id: int) -> User:
         raise Forbidden("Only admins can do this.")
     if user_id not in found:
         raise NotFound("There is no such user.")
+    if found[user_id].status is AccountStatus.DELETED:
+        raise AccountDeleted
     return found[user_id]

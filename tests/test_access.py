@@ -101,6 +101,10 @@ TABLE: dict[tuple[str, str], tuple[int, ...]] = {
     ("GET", "/users/<id:user_id>"): ADMINS,
     ("GET", "/profile/me"): LOGGED_IN,
     ("PUT", "/profile/me"): LOGGED_IN,
+    # With a password that is not theirs.
+    ("DELETE", "/profile/me"): (401, 403, 403, 403, 403, 403, 401),
+    ("GET", "/profile/me/export"): LOGGED_IN,
+    ("GET", "/profile/me/consents"): LOGGED_IN,
     ("GET", "/profile/me/notifications"): LOGGED_IN,
     ("PUT", "/profile/me/notifications"): LOGGED_IN,
     ("GET", "/unsubscribe/<signed:choice>"): EVERYBODY,
@@ -443,6 +447,7 @@ class World:
                 "password": "kahawa-chungu-41",
             },
             ("PUT", "/profile/me"): {"first_name": "Zawadi"},
+            ("DELETE", "/profile/me"): {"password": "not-the-password"},
             ("PUT", "/profile/me/notifications"): {"event_reminder": False},
             ("POST", "/events"): EVENT,
             ("PUT", "/events/<id:event_id>"): {"title": "Another title"},

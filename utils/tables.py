@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import re
 import tempfile
 from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -109,15 +110,20 @@ def xlsx_response(name: str, header: Sequence[str], rows: Iterable[Sequence[obje
     file = tempfile.TemporaryFile()  # noqa: SIM115  # closed with the response
     try:
         _write_xlsx(file, header, rows)
-        size = file.tell()
-        file.seek(0)
     except BaseException:
         file.close()
         raise
-    response = Response(_read(file), mimetype=_XLSX_TYPE)
+    return file_response(file, _XLSX_TYPE, name, XLSX)
+
+
+def file_response(file: IO[bytes], kind: str, name: str, extension: str) -> Response:
+    """A file to download, closed after it; for its owner's eyes alone."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    response = Response(_read(file), mimetype=kind)
     response.call_on_close(file.close)
     response.content_length = size
-    response.headers["Content-Disposition"] = disposition(name, XLSX)
+    response.headers["Content-Disposition"] = disposition(name, extension)
     response.headers["Cache-Control"] = "no-store"
     return response
 
