@@ -19,7 +19,7 @@ import tasks
 from config import settings
 from models import Role
 from schemas.accounts import NewAdmin
-from services import accounts, doctor, statements
+from services import accounts, doctor, statements, two_factor_setup
 from utils import phone as phones
 from utils.errors import TicksyError
 from utils.mpesa import daraja
@@ -28,7 +28,7 @@ from utils.statement import UnknownLayout, decode, read_statement
 
 
 def register(app: Flask) -> None:
-    for command in (serve, worker, create_admin, seed, reconcile, mpesa):
+    for command in (serve, worker, create_admin, two_factor_off, seed, reconcile, mpesa):
         app.cli.add_command(command)
 
 
@@ -36,6 +36,7 @@ def register(app: Flask) -> None:
 @with_appcontext
 def serve() -> None:
     """Serve the API, with the server of production."""
+    doctor.warn_of_admins()
     host = "127.0.0.1" if settings.is_local else "0.0.0.0"  # noqa: S104  # production sits behind a proxy
     command = [sys.executable, "-m", "granian", "--interface", "wsgi", "--factory", "app:create_served_app"]
     command += ["--host", host, "--port", str(settings.PORT), "--no-ws", "--respawn-failed-workers"]
@@ -69,12 +70,24 @@ def create_admin(**given: str) -> None:
     """Open an account for an admin."""
     try:
         facts = TypeAdapter(NewAdmin).validate_python(given)
-        user = accounts.sign_up(**facts.model_dump(), role=Role.ADMIN)
+        user = accounts.sign_up(**facts.model_dump(), role=Role.ADMIN, is_verified=True)
     except ValidationError as error:
         raise click.ClickException("; ".join(f"{one['loc'][-1]}: {one['msg']}" for one in error.errors())) from None
     except TicksyError as error:
         raise click.ClickException(error.message) from None
     click.echo(f"{user.email} is an admin now.")
+
+
+@click.command()
+@with_appcontext
+@click.option("--email", required=True)
+def two_factor_off(email: str) -> None:
+    """Turn two-factor log-in off for somebody who lost the app and the recovery codes. Be sure who asks."""
+    try:
+        two_factor_setup.turn_off_for(email)
+    except TicksyError as error:
+        raise click.ClickException(error.message) from None
+    click.echo("Two-factor log-in is off for this account.")
 
 
 @click.command()

@@ -144,6 +144,10 @@ class Settings(BaseModel):
     #: After so many days the people are taken out of raw payment messages.
     MESSAGE_RETENTION_DAYS: float = Field(365, ge=30)
     ACCESS_TOKEN_MINUTES: int = Field(1440, ge=15, le=1440)
+    #: How long a session lasts that is not refreshed.
+    REFRESH_TOKEN_DAYS: int = Field(30, ge=1, le=365)
+    #: Whether an event is approved only once its organizer has confirmed the e-mail address. Empty: where MAIL_URL is.
+    REQUIRE_VERIFIED_EMAIL: bool | None = None
     #: bcrypt's cost: each step doubles the time.
     BCRYPT_ROUNDS: int = Field(12, ge=4, le=16)
     UPLOAD_DIR: Path = INSTANCE / "uploads"
@@ -223,6 +227,8 @@ def _derived(read: Settings) -> dict[str, Any]:
         values["MPESA_BASE_URL"] = read.MPESA_BASE_URL or DARAJA[read.FLASK_ENV]
     if "any" in values.get("MPESA_CALLBACK_ADDRESSES", read.MPESA_CALLBACK_ADDRESSES):
         values["MPESA_CALLBACK_ADDRESSES"] = []
+    if read.REQUIRE_VERIFIED_EMAIL is None:
+        values["REQUIRE_VERIFIED_EMAIL"] = bool(read.MAIL_URL)
     values["PUBLIC_URL"] = public_url.rstrip("/")
     values["CALLBACK_URL"] = values.get("CALLBACK_URL", read.CALLBACK_URL).rstrip("/")
     values["MPESA_BASE_URL"] = values["MPESA_BASE_URL"].rstrip("/")

@@ -275,6 +275,7 @@ class _Story:
             phone=f"254{phone[1:]}",
             password=PASSWORD,
             role=role,
+            is_verified=True,
         )
 
     def publish(self, demo: Demo, start: datetime) -> None:

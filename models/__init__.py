@@ -1,6 +1,10 @@
 """What a row is. Tables, constraints and relationships; no queries, no HTTP.
 
 users             a person with a login
+sessions          where somebody is logged in: one log-in on one device
+one_time_tokens   secrets in e-mails, each to be used once
+reset_requests    who says to have forgotten the password
+two_factors       what the six digits of somebody's app are made of
 events            something to go to, published by an organizer once an admin agreed
 ticket_types      what is on sale for an event: a price and a number of places
 orders            one buyer's claim on places of one event, held until paid, ended or cancelled
@@ -35,12 +39,14 @@ from models.admission import GatePass, Scan, SupersededCode, Ticket, TicketKey, 
 from models.back_office import Alert, AuditLog, IdempotencyKey, MpesaAccess, MpesaLine
 from models.catalogue import BETWEEN_WORDS, Event, TicketType
 from models.community import Review, SavedEvent
+from models.credentials import OneTimeToken, ResetRequest, Session, TwoFactor
 from models.notifications import Notification
 from models.orders import Order, OrderItem
 from models.payments import Claim, MpesaMessage, MpesaRequest, Payment, Refund
 from models.people import Consent, User
 from models.states import (
     EVENT_MOVES,
+    LINK_NOTIFICATIONS,
     OPEN_PAYMENTS,
     OPTIONAL_NOTIFICATIONS,
     ORDER_MOVES,
@@ -64,13 +70,16 @@ from models.states import (
     RequestStatus,
     Role,
     ScanResult,
+    SessionEnd,
     TicketStatus,
+    TokenPurpose,
     TransferStatus,
 )
 
 __all__ = [
     "BETWEEN_WORDS",
     "EVENT_MOVES",
+    "LINK_NOTIFICATIONS",
     "OPEN_PAYMENTS",
     "OPTIONAL_NOTIFICATIONS",
     "ORDER_MOVES",
@@ -97,6 +106,7 @@ __all__ = [
     "NotificationChannel",
     "NotificationKind",
     "NotificationState",
+    "OneTimeToken",
     "Order",
     "OrderItem",
     "OrderStatus",
@@ -108,17 +118,22 @@ __all__ = [
     "RefundStatus",
     "RequestKind",
     "RequestStatus",
+    "ResetRequest",
     "Review",
     "Role",
     "SavedEvent",
     "Scan",
     "ScanResult",
+    "Session",
+    "SessionEnd",
     "SupersededCode",
     "Ticket",
     "TicketKey",
     "TicketStatus",
     "TicketType",
+    "TokenPurpose",
     "Transfer",
     "TransferStatus",
+    "TwoFactor",
     "User",
 ]

@@ -33,6 +33,8 @@ class User(Model):
     calendar_version: Mapped[int] = mapped_column(default=1)
     #: Kinds of notifications that it does not want.
     muted_notifications: Mapped[list[str]] = mapped_column(ARRAY(Text), default=list)
+    #: When somebody who can read what comes to `email` said so; None again with another address.
+    email_verified_at: Mapped[datetime | None]
     created_at: Mapped[datetime] = mapped_column(default=clock.now)
 
     __table_args__ = (

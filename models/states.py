@@ -18,6 +18,29 @@ class AccountStatus(enum.Enum):
     DELETED = "deleted"
 
 
+class SessionEnd(enum.Enum):
+    """What ended it."""
+
+    LOGOUT = "logout"
+    LOGOUT_ALL = "logout_all"
+    #: An old refresh token was used again: somebody else has, or had, one of this session.
+    REUSE = "reuse"
+    BAN = "ban"
+    ROLE = "role"
+    PASSWORD = "password"  # a word, not a secret
+    #: The owner took back a change of address that somebody else had made.
+    UNDO = "undo"
+
+
+class TokenPurpose(enum.Enum):
+    VERIFY_EMAIL = "verify_email"
+    RESET_PASSWORD = "reset_password"
+    #: Mailed to the new address.
+    CHANGE_EMAIL = "change_email"
+    #: Mailed to the old one.
+    UNDO_EMAIL_CHANGE = "undo_email_change"
+
+
 class EventStatus(enum.Enum):
     PENDING = "pending"
     APPROVED = "approved"
@@ -155,6 +178,13 @@ class NotificationKind(enum.Enum):
     TRANSFER_ACCEPTED = "transfer_accepted"
     TICKET_RECEIVED = "ticket_received"
     TICKET_REISSUED = "ticket_reissued"
+    VERIFY_EMAIL = "verify_email"
+    PASSWORD_RESET = "password_reset"
+    PASSWORD_CHANGED = "password_changed"
+    #: To the new address.
+    EMAIL_CHANGE = "email_change"
+    #: To the old one.
+    EMAIL_CHANGED = "email_changed"
 
 
 class NotificationChannel(enum.Enum):
@@ -285,5 +315,14 @@ class ForbiddenMove(RuntimeError):
     """A bug: some code tried a state move that its table does not list."""
 
 
-#: What is told only to who wants to hear it: all else is about somebody's own order or event.
+#: What carries a link for whoever reads what comes to one address: told to no other, whatever the account's is now.
+LINK_NOTIFICATIONS = frozenset(
+    {
+        NotificationKind.VERIFY_EMAIL,
+        NotificationKind.PASSWORD_RESET,
+        NotificationKind.EMAIL_CHANGE,
+        NotificationKind.EMAIL_CHANGED,
+    }
+)
+#: What is told only to who wants to hear it: all else is about somebody's own account, order or event.
 OPTIONAL_NOTIFICATIONS = frozenset({NotificationKind.EVENT_REMINDER, NotificationKind.REVIEW_INVITATION})

@@ -12,6 +12,7 @@ from flask_restful import Api
 
 from config import settings
 from resources import (
+    account_pages,
     accounts,
     admin,
     admin_payments,
@@ -21,6 +22,7 @@ from resources import (
     availability,
     calendars,
     claims,
+    credentials,
     docs,
     events,
     exports,
@@ -39,10 +41,12 @@ from resources import (
     reconciliation,
     reviews,
     saved_events,
+    sessions,
     ticket_pages,
     ticket_types,
     tickets,
     transfers,
+    two_factor,
 )
 from resources.base import Resource
 
@@ -58,7 +62,23 @@ URLS: list[tuple[type[Resource], list[str]]] = [
     (accounts.SignUp, ["/signup"]),
     (accounts.LogIn, ["/login"]),
     (accounts.UserDetail, ["/users/<id:user_id>"]),
+    (credentials.PasswordForgetting, ["/password/forgot"]),
+    (credentials.PasswordReset, ["/password/reset"]),
+    (account_pages.PasswordResetPage, ["/password/reset/<secret:mailed>"]),
+    (credentials.EmailVerification, ["/verify-email"]),
+    (credentials.EmailVerificationAgain, ["/verify-email/again"]),
+    (account_pages.EmailVerificationPage, ["/verify-email/<secret:mailed>"]),
+    (credentials.EmailConfirmation, ["/email/confirm"]),
+    (account_pages.EmailConfirmationPage, ["/email/confirm/<secret:mailed>"]),
+    (credentials.EmailUndoing, ["/email/undo"]),
+    (account_pages.EmailUndoingPage, ["/email/undo/<secret:mailed>"]),
     (profile.Profile, ["/profile/me"]),
+    (credentials.MyEmail, ["/profile/me/email"]),
+    (credentials.MyPassword, ["/profile/me/password"]),
+    (two_factor.TwoFactorDetail, ["/profile/me/two-factor"]),
+    (two_factor.TwoFactorConfirmation, ["/profile/me/two-factor/confirm"]),
+    (two_factor.RecoveryCodeList, ["/profile/me/two-factor/recovery-codes"]),
+    (two_factor.TwoFactorRemoval, ["/profile/me/two-factor/remove"]),
     (profile.ProfileExport, ["/profile/me/export"]),
     (profile.ConsentList, ["/profile/me/consents"]),
     (notifications.MyPreferences, ["/profile/me/notifications"]),
@@ -168,6 +188,12 @@ URLS: list[tuple[type[Resource], list[str]]] = [
     (alerts.AlertList, ["/admin/alerts"]),
     (notifications.NotificationList, ["/admin/notifications"]),
     (notifications.NotificationRetry, ["/admin/notifications/<id:notification_id>/retry"]),
+    # Last, since who tries all of them in turn is logged out by these
+    (sessions.SessionRefresh, ["/refresh"]),
+    (sessions.SessionList, ["/profile/me/sessions"]),
+    (sessions.SessionDetail, ["/profile/me/sessions/<id:session_id>"]),
+    (sessions.LogOut, ["/logout"]),
+    (sessions.LogOutEverywhere, ["/logout-all"]),
 ]
 
 

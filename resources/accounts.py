@@ -6,28 +6,36 @@ from models import Role, User
 from resources.base import ADMINS, PUBLIC, Resource, endpoint
 from schemas import accounts as shapes
 from services import accounts
-from services.accounts import EmailTaken, PhoneTaken
-from utils import tokens
-from utils.errors import Unauthenticated
+from services.accounts import PhoneTaken
+from services.credentials import WrongCredentials
+from services.email_addresses import EmailTaken
+from services.passwords import WeakPassword
+from services.sessions import AccountBanned
+from utils import http
 
 
 class SignUp(Resource):
-    @endpoint(access=PUBLIC, body=shapes.SignUp, returns=shapes.Session, status=201, errors=(EmailTaken, PhoneTaken))
+    @endpoint(
+        access=PUBLIC,
+        body=shapes.SignUp,
+        returns=shapes.Session,
+        status=201,
+        errors=(EmailTaken, PhoneTaken, WeakPassword),
+    )
     def post(self, _actor: User | None, body: shapes.SignUp) -> shapes.Session:
         """Open an account as an attendee or an organizer."""
         facts = body.model_dump() | {"role": Role(body.role)}
         user = accounts.sign_up(**facts)
-        return shapes.Session.of(user, tokens.issue(user.id))
+        opened = accounts.open_first_session(user, user_agent=http.user_agent())
+        return shapes.Session.of(user, access_token=opened.access_token, refresh_token=opened.refresh_token)
 
 
 class LogIn(Resource):
-    @endpoint(
-        access=PUBLIC, body=shapes.LogIn, returns=shapes.Session, errors=(Unauthenticated, accounts.AccountBanned)
-    )
+    @endpoint(access=PUBLIC, body=shapes.LogIn, returns=shapes.Session, errors=(WrongCredentials, AccountBanned))
     def post(self, _actor: User | None, body: shapes.LogIn) -> shapes.Session:
-        """Exchange e-mail address and password for an access token."""
-        user = accounts.log_in(email=body.email, password=body.password)
-        return shapes.Session.of(user, tokens.issue(user.id))
+        """Exchange e-mail address and password, and the code of an app where one is set up, for tokens."""
+        opened = accounts.log_in(email=body.email, password=body.password, code=body.code, user_agent=http.user_agent())
+        return shapes.Session.of(opened.user, access_token=opened.access_token, refresh_token=opened.refresh_token)
 
 
 class UserDetail(Resource):

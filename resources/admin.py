@@ -20,7 +20,7 @@ class PendingEventList(Resource):
 
 
 class EventApproval(Resource):
-    @endpoint(access=ADMINS, body=EventDecision, returns=EventSaved)
+    @endpoint(access=ADMINS, body=EventDecision, returns=EventSaved, errors=(moderation.OrganizerUnverified,))
     def patch(self, actor: User, event_id: int, body: EventDecision) -> Event:
         """Approve or reject an event; the reason is for its organizer."""
         return moderation.decide_event(

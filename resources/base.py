@@ -23,12 +23,13 @@ from sqlalchemy import Select
 from config import settings
 from models import Role, User
 from schemas.common import Page as PageQuery
-from services import accounts, gate_passes, idempotency
+from services import gate_passes, idempotency, sessions
 from services.gate_passes import Gatekeeper
 from services.idempotency import Taken
 from utils import http, tokens
 from utils.errors import Forbidden, TicksyError, Unauthenticated
 from utils.pagination import Page, paginate
+from utils.tokens import Claims
 
 
 class Without(Enum):
@@ -131,14 +132,14 @@ class Resource(flask_restful.Resource):
         if declared.takes_image:
             request.max_content_length += int(settings.IMAGE_MAX_MB * 1024 * 1024)
         secret = read_gate_secret(declared.access)
-        user_id = read_token(declared.access) if secret is None else None
+        claims = read_token(declared.access) if secret is None else None
         if declared.idempotent:
             http.read_body()  # kept as it came, which a form that is parsed is not
         # Off the wire before a database connection is taken: a slow sender holds nobody up but itself.
         http.receive(may_be_form=declared.body is not None)
         if secret is not None:
             return _answer(method, gate_passes.authenticate(secret), args, values)
-        actor = current_actor(user_id, declared.access)
+        actor = current_actor(claims, declared.access)
         if not declared.idempotent:
             return _answer(method, actor, args, values)
         key = request.headers.get("Idempotency-Key")
@@ -198,25 +199,28 @@ def read_gate_secret(access: Access) -> str | None:
     return tokens.read_gate_secret() if access is not None and Without.GATE_PASS in access else None
 
 
-def read_token(access: Access) -> int | None:
-    """The user id the request's token names, if it has a good one. Raises Unauthenticated on routes that need it."""
+def read_token(access: Access) -> Claims | None:
+    """What the request's token says, if it has a good one. Raises Unauthenticated on routes that need it."""
     try:
-        user_id = tokens.read()
+        claims = tokens.read()
     except Unauthenticated:
         if access is not PUBLIC:
             raise
         return None
-    if user_id is None and access is not PUBLIC:
+    if claims is None and access is not PUBLIC:
         raise Unauthenticated
-    return user_id
+    return claims
 
 
-def current_actor(user_id: int | None, access: Access) -> User | None:
-    """The account as it is now; a banned one is nobody on public routes. Raises Unauthenticated, Forbidden."""
-    if user_id is None:
+def current_actor(claims: Claims | None, access: Access) -> User | None:
+    """The account as it is now; one that is banned, or has been logged out, is nobody on public routes.
+
+    Raises Unauthenticated, Forbidden.
+    """
+    if claims is None:
         return None
     try:
-        actor = accounts.authenticate(user_id)
+        actor = sessions.authenticate(claims)
     except Unauthenticated:
         if access is not PUBLIC:
             raise

@@ -13,6 +13,8 @@ from schemas.events import EventBrief
 from schemas.tickets import AttendanceOut
 from services import accounts, admission, consents, privacy
 from services.admission import Attendance
+from services.credentials import WrongPassword
+from services.email_addresses import EmailTaken, NeedsPassword
 from utils import tables
 
 
@@ -22,9 +24,11 @@ class Profile(Resource):
         """One's own account."""
         return actor
 
-    @endpoint(access=LOGGED_IN, body=ProfileChanges, returns=UserOut, errors=(accounts.EmailTaken, accounts.PhoneTaken))
+    @endpoint(
+        access=LOGGED_IN, body=ProfileChanges, returns=UserOut, errors=(EmailTaken, accounts.PhoneTaken, NeedsPassword)
+    )
     def put(self, actor: User, body: ProfileChanges) -> User:
-        """Change one's name, e-mail address or phone number."""
+        """Change one's name or phone number; the e-mail address as well where no e-mail is sent."""
         return accounts.update_profile(actor=actor, changes=body.given())
 
     @endpoint(
@@ -32,7 +36,7 @@ class Profile(Resource):
         body=Deletion,
         returns=Message,
         errors=(
-            privacy.WrongPassword,
+            WrongPassword,
             privacy.LastAdmin,
             privacy.MoneyUnderWay,
             privacy.EventsAhead,
@@ -41,7 +45,7 @@ class Profile(Resource):
     )
     def delete(self, actor: User, body: Deletion) -> Message:
         """Delete one's account, for good. What the books must keep stays, without the person."""
-        privacy.delete_account(actor=actor, password=body.password, is_forced=body.force)
+        privacy.delete_account(actor=actor, password=body.password, code=body.code, is_forced=body.force)
         return Message(message="Your account has been deleted.")
 
 

@@ -21,6 +21,11 @@ Kind = Literal[
     "transfer_accepted",
     "ticket_received",
     "ticket_reissued",
+    "verify_email",
+    "password_reset",
+    "password_changed",
+    "email_change",
+    "email_changed",
 ]
 
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
-from models import AccountStatus, Role, User
-from services import audit, consents
+from models import AccountStatus, NotificationChannel, Role, User
+from services import audit, consents, credentials, email_addresses, notifications, passwords, sessions
+from services.email_addresses import EmailTaken
+from services.sessions import AccountBanned, Opened
+from utils import clock
 from utils.database import db, transaction, violated
-from utils.errors import Conflict, Invalid, NotFound, Unauthenticated
-from utils.security import check_password, hash_password, password_matches
-
-
-class EmailTaken(Conflict):
-    code, message = "email_taken", "There is an account with this e-mail address already."
+from utils.errors import Conflict, NotFound, Unauthenticated
+from utils.security import hash_password
 
 
 class PhoneTaken(Conflict):
@@ -24,19 +22,19 @@ class PhoneTaken(Conflict):
 _TAKEN: dict[str | None, type[Conflict]] = {"users_email_key": EmailTaken, "users_phone_key": PhoneTaken}
 
 
-class AccountBanned(Unauthenticated):
-    code, message = (
-        "account_banned",
-        "This account has been banned. Please contact us if you think this is a mistake.",
-    )
-
-
-def sign_up(*, first_name: str, last_name: str, email: str, phone: str, password: str, role: Role) -> User:
-    """Open an account. `email` is in lower case, `phone` in its stored form. Raises Conflict, Invalid."""
-    try:
-        check_password(password, known=[first_name, last_name, email, phone])
-    except ValueError as error:
-        raise Invalid(str(error), code="weak_password") from None
+def sign_up(
+    *,
+    first_name: str,
+    last_name: str,
+    email: str,
+    phone: str,
+    password: str,
+    role: Role,
+    is_verified: bool = False,
+) -> User:
+    """Open an account. `email` is in lower case, `phone` in its stored form. Unless its owner `is_verified`, who is
+    asked by e-mail whether the address is his. Raises Conflict, Invalid."""
+    passwords.check_strength(password, known=[first_name, last_name, email, phone])
     user = User(
         first_name=first_name,
         last_name=last_name,
@@ -44,11 +42,13 @@ def sign_up(*, first_name: str, last_name: str, email: str, phone: str, password
         phone=phone,
         password_hash=hash_password(password),
         role=role,
+        email_verified_at=clock.now() if is_verified else None,
     )
     try:
         with transaction() as session:
             session.add(user)
             session.flush()
+            email_addresses.send_verification(user)
             audit.record(user, "account_created", user, role=role.value)
             consents.record(user, consents.TERMS, is_given=True)
     except IntegrityError as error:
@@ -56,19 +56,30 @@ def sign_up(*, first_name: str, last_name: str, email: str, phone: str, password
     return user
 
 
-def log_in(*, email: str, password: str) -> User:
-    """The account with this address and password. Raises Unauthenticated, AccountBanned."""
-    with transaction() as session:  # hashing takes a while: let somebody else have the connection
-        user = session.scalar(select(User).where(User.email == email))
-    if not password_matches(password, user.password_hash if user else None) or user is None:
-        raise Unauthenticated("The e-mail address or the password is wrong.", code="wrong_credentials")
-    if user.status is AccountStatus.BANNED:
-        raise AccountBanned
-    return user
+def open_first_session(user: User, *, user_agent: str | None) -> Opened:
+    """For somebody who has just signed up."""
+    with transaction():
+        return sessions.start(user, user_agent=user_agent)
+
+
+def log_in(*, email: str, password: str, code: str | None, user_agent: str | None) -> Opened:
+    """A session for who has this address and password, and the code of his app if he has set one up.
+
+    Raises WrongCredentials, AccountBanned.
+    """
+    proof = credentials.prove_by_email(email, password, code)
+    with transaction():
+        if not credentials.spend(proof):
+            raise credentials.WrongCredentials
+        if proof.user.status is AccountStatus.BANNED:
+            raise AccountBanned
+        opened = sessions.start(proof.user, user_agent=user_agent)
+        audit.record(proof.user, "logged_in", proof.user)
+    return opened
 
 
 def authenticate(user_id: int) -> User:
-    """The account a token speaks for, as it is now. Raises Unauthenticated, AccountBanned."""
+    """The account, as it is now, on whose behalf something is done. Raises Unauthenticated, AccountBanned."""
     user = db.session.get(User, user_id)
     if user is None or user.status is AccountStatus.DELETED:
         raise Unauthenticated
@@ -86,12 +97,20 @@ def get_user(user_id: int) -> User:
 
 
 def update_profile(*, actor: User, changes: dict[str, str]) -> User:
-    """Change one's own `first_name`, `last_name`, `email` or `phone`. Raises Conflict."""
+    """Change one's own `first_name`, `last_name`, `email` or `phone`. Raises Conflict, NeedsPassword.
+
+    An address that could be confirmed has to be: whoever got hold of a token could take the account with another one.
+    """
+    is_another = changes.get("email", actor.email) != actor.email
+    if is_another and notifications.is_set_up(NotificationChannel.EMAIL):
+        raise email_addresses.NeedsPassword
     try:
         with transaction():
             changed = sorted(name for name, value in changes.items() if getattr(actor, name) != value)
             for name in changed:
                 setattr(actor, name, changes[name])
+            if "email" in changed:
+                actor.email_verified_at = None
             if changed:
                 audit.record(actor, "profile_updated", actor, changed=changed)
     except IntegrityError as error:

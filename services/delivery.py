@@ -17,6 +17,7 @@ from sqlalchemy import select, update
 
 from config import settings
 from models import (
+    LINK_NOTIFICATIONS,
     OPTIONAL_NOTIFICATIONS,
     Event,
     EventStatus,
@@ -28,7 +29,7 @@ from models import (
     TransferStatus,
     User,
 )
-from services import alerts, enclosures, letters, notifications, texts
+from services import alerts, enclosures, letters, notifications, one_time, texts
 from utils import clock, sms
 from utils.database import db, transaction
 from utils.delivery import NotDelivered, Refused, ServiceDown
@@ -135,6 +136,8 @@ def _why_needless(message: Notification) -> str | None:
         transfer = db.session.get(Transfer, message.facts["transfer"], populate_existing=True)
         is_waiting = transfer is not None and transfer.status is TransferStatus.OFFERED
         return None if is_waiting else "the ticket is no longer offered"
+    if message.kind in LINK_NOTIFICATIONS and not one_time.is_open(message.facts["token_id"]):
+        return "its link is used, replaced or too old"
     if message.kind not in OPTIONAL_NOTIFICATIONS:
         return None
     user = db.session.get_one(User, message.user_id, populate_existing=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from config import settings
 from models import AccountStatus, MpesaLine, Role, User
-from services import readiness
+from services import readiness, two_factor
 from utils import clock
 from utils.config_rules import SANDBOX_SHORTCODE, SIMULATED_C2B_SECRET
 from utils.database import db, transaction
@@ -28,6 +29,9 @@ _KEY_BITS = 2048
 _CLOCK_SECONDS = 60
 _SOON = timedelta(days=30)
 _DISTINCT_DIGITS = 8
+_ADMINS = ("{} admin is", "{} admins are")
+
+log = logging.getLogger(__name__)
 
 
 class Grade(Enum):
@@ -83,6 +87,25 @@ def _admins() -> Iterator[Finding]:
         yield _fault("There is no admin: nobody could look after money in quarantine (flask create-admin).")
     else:
         yield _fine("There is an admin.")
+
+
+def _two_factor() -> Iterator[Finding]:
+    try:
+        with transaction():
+            without = len(two_factor.admins_without())
+    except SQLAlchemyError:
+        return  # told above
+    if without and settings.FLASK_ENV == "production":
+        yield _warning(f"{_ADMINS[without > 1].format(without)} without two-factor log-in: a password alone opens all.")
+    elif not without:
+        yield _fine("Every admin logs in with two factors.")
+
+
+def warn_of_admins() -> None:
+    """Say in the log, as the server of production starts, what `_two_factor` warns of. No reason not to start."""
+    for finding in _two_factor() if settings.FLASK_ENV == "production" else ():
+        if finding.grade is Grade.WARNING:
+            log.warning(finding.text)
 
 
 def _alerts() -> Iterator[Finding]:
@@ -272,6 +295,7 @@ def _pull() -> Iterator[Finding]:
 QUESTIONS: tuple[Callable[[], Iterator[Finding]], ...] = (
     _database,
     _admins,
+    _two_factor,
     _access,
     _clock,
     _shop,

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
-from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from config import ROOT, settings
 from models import OPTIONAL_NOTIFICATIONS, Notification, NotificationKind
-from services import preferences
+from services import account_letters, preferences
+from services.stationery import Facts, Letter, day_and_time
 from utils import clock, money, ticket_address
-
-Facts = dict[str, Any]
 
 #: A name people have. An account can be opened with somebody else's address, to send them "names" that advertise.
 _NAME = re.compile(r"[^\W\d_]+(?:[ '\u2019-][^\W\d_]+){0,3}")
@@ -34,25 +32,6 @@ _REASONS = {
 }
 _ENCLOSED = "With this message come files: what to print, and the date for your calendar."
 _ANOTHER_REASON = "Your payment came when no tickets were sold for this event."
-
-
-@dataclass(frozen=True)
-class Letter:
-    """What an e-mail says, for the one layout that all of them have."""
-
-    subject: str
-    heading: str
-    paragraphs: Sequence[str]
-    #: Things to look up: (what, value).
-    details: Sequence[tuple[str, str]] = ()
-    #: Tickets: (code, type).
-    codes: Sequence[tuple[str, str]] = ()
-    #: A button: (what it says, where it goes).
-    action: tuple[str, str] | None = None
-    #: Said below all else.
-    remarks: Sequence[str] = field(default=())
-    #: Why its reader gets it.
-    why: str = "You get this since it is about your own order or event at Ticksy."
 
 
 # ── E-mail ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -199,7 +178,7 @@ def _event_changed(facts: Facts, user_id: int | None) -> Letter:
     event = facts["event"]
     details = [("Event", _title(event)), *_place(event)]
     if facts["was_at"] != event["starts_at"]:
-        details.append(("Began before", _day_and_time(datetime.fromisoformat(facts["was_at"]))))
+        details.append(("Began before", day_and_time(datetime.fromisoformat(facts["was_at"]))))
     if facts["was_in"] != event["location"]:
         details.append(("Was before at", facts["was_in"]))
     return Letter(
@@ -318,6 +297,11 @@ _WORDS: dict[NotificationKind, Callable[[Facts, int | None], Letter]] = {
     NotificationKind.TRANSFER_ACCEPTED: _transfer_accepted,
     NotificationKind.TICKET_RECEIVED: _ticket_received,
     NotificationKind.TICKET_REISSUED: _ticket_reissued,
+    NotificationKind.VERIFY_EMAIL: account_letters.verify_email,
+    NotificationKind.PASSWORD_RESET: account_letters.password_reset,
+    NotificationKind.PASSWORD_CHANGED: account_letters.password_changed,
+    NotificationKind.EMAIL_CHANGE: account_letters.email_change,
+    NotificationKind.EMAIL_CHANGED: account_letters.email_changed,
 }
 
 
@@ -336,16 +320,12 @@ def _place(event: Facts) -> list[tuple[str, str]]:
 def _time_span(event: Facts) -> str:
     start, end = _start(event), datetime.fromisoformat(event["ends_at"]).astimezone(clock.NAIROBI)
     if start.date() == end.date():
-        return f"{_day_and_time(start)} to {end:%H:%M}"
-    return f"{_day_and_time(start)} to {_day_and_time(end)}"
+        return f"{day_and_time(start)} to {end:%H:%M}"
+    return f"{day_and_time(start)} to {day_and_time(end)}"
 
 
 def _start(event: Facts) -> datetime:
     return datetime.fromisoformat(event["starts_at"]).astimezone(clock.NAIROBI)
-
-
-def _day_and_time(moment: datetime) -> str:
-    return f"{moment:%A}, {moment.day} {moment:%B %Y}, {moment:%H:%M}"
 
 
 def short_time(event: Facts) -> str:

@@ -12,6 +12,7 @@ from sqlalchemy.dialects.postgresql import JSONB, insert
 
 from config import settings
 from models import (
+    LINK_NOTIFICATIONS,
     OPTIONAL_NOTIFICATIONS,
     AccountStatus,
     Notification,
@@ -36,6 +37,16 @@ _TEXTED = frozenset({NotificationKind.ORDER_PAID, NotificationKind.REFUND_DONE, 
 _TEXTED_TO_NUMBERS = frozenset({NotificationKind.EVENT_CANCELLED, NotificationKind.EVENT_CHANGED})
 
 
+class MailOff(Conflict):
+    code, message = "mail_off", "No e-mail is sent from here. Please ask us in another way."
+
+
+def check_mail() -> None:
+    """Raises MailOff where no e-mail can be sent."""
+    if not is_set_up(NotificationChannel.EMAIL):
+        raise MailOff
+
+
 def is_set_up(channel: NotificationChannel) -> bool:
     """Whether there is somebody to carry it."""
     return bool(settings.MAIL_URL if channel is NotificationChannel.EMAIL else settings.SMS_URL)
@@ -58,6 +69,8 @@ class Message:
     occasion: str
     #: JSON, and what `services.letters` wants of the kind.
     facts: dict[str, Any]
+    #: Where to, by e-mail, if not to the account's own address.
+    address: str | None = None
 
 
 def queue(kind: NotificationKind, messages: Sequence[Message]) -> None:
@@ -70,7 +83,7 @@ def queue(kind: NotificationKind, messages: Sequence[Message]) -> None:
                 "kind": kind,
                 "channel": channel,
                 "user_id": one.user.id,
-                "address": one.user.email if channel is NotificationChannel.EMAIL else one.user.phone,
+                "address": (one.address or one.user.email) if channel is NotificationChannel.EMAIL else one.user.phone,
                 "facts": {"first_name": one.user.first_name} | one.facts,
                 "next_try_at": clock.now(),
             }
@@ -223,8 +236,8 @@ def _is_for(text: str) -> ColumnElement[bool]:
 
 
 def retry(*, actor: User, notification_id: int) -> Notification:
-    """Send one that failed, or was dropped, after all; to the address that its account has now. Raises NotFound,
-    Conflict."""
+    """Send one that failed, or was dropped, after all; to the address that its account has now, unless it has a link
+    for whoever reads the old one. Raises NotFound, Conflict."""
     with transaction() as session:
         message = session.get(Notification, notification_id, with_for_update=True, populate_existing=True)
         if message is None:
@@ -234,7 +247,7 @@ def retry(*, actor: User, notification_id: int) -> Notification:
             raise Conflict(sentence, code="notification_not_failed")
         if not is_set_up(message.channel):
             raise Conflict(f"Nobody carries {message.channel.value} at the moment.", code="channel_off")
-        if message.user_id is not None:
+        if message.user_id is not None and message.kind not in LINK_NOTIFICATIONS:
             user = session.get_one(User, message.user_id)
             message.address = user.email if message.channel is NotificationChannel.EMAIL else user.phone
         message.state, message.tries, message.next_try_at = NotificationState.QUEUED, 0, clock.now()

@@ -22,6 +22,7 @@ from models import (
     EventStatus,
     IdempotencyKey,
     Notification,
+    OneTimeToken,
     Order,
     OrderItem,
     OrderStatus,
@@ -29,25 +30,25 @@ from models import (
     PaymentStatus,
     Refund,
     RefundStatus,
+    ResetRequest,
     Review,
     Role,
     SavedEvent,
+    Session,
     Ticket,
     TicketStatus,
     TicketType,
     Transfer,
+    TwoFactor,
     User,
 )
-from services import audit
+from services import audit, credentials
+from services.credentials import WrongPassword
 from services.retention import forget_orders, forget_received_tickets, forget_transfers
 from utils import clock
 from utils.database import db, stream, transaction
-from utils.errors import Conflict, Forbidden
-from utils.security import hash_password, new_secret, password_matches
-
-
-class WrongPassword(Forbidden):
-    code, message = "wrong_password", "This is not your password. Your account is as it was."
+from utils.errors import Conflict
+from utils.security import hash_password, new_secret
 
 
 class LastAdmin(Conflict):
@@ -101,6 +102,11 @@ def _files(user: User) -> dict[str, Select[Any]]:
     own_events = select(Event.id).where(Event.organizer_id == user.id)
     return {
         "account": _all_of(User, User.id == user.id, without=("password_hash",)),
+        "sessions": _all_of(
+            Session, Session.user_id == user.id, without=("family_hash", "refresh_hash", "previous_refresh_hash")
+        ),
+        "links_mailed_to_me": _all_of(OneTimeToken, OneTimeToken.user_id == user.id, without=("token_hash",)),
+        "two_factor": _all_of(TwoFactor, TwoFactor.user_id == user.id, without=("sealed_secret", "recovery_hashes")),
         "consents": _all_of(Consent, Consent.user_id == user.id),
         "orders": _all_of(Order, Order.buyer_id == user.id, without=("poll_id",)),
         "order_items": _all_of(OrderItem, OrderItem.order_id.in_(own_orders)),
@@ -125,7 +131,7 @@ _OF_RECEIVERS, _OF_SENDERS = ("first_name", "last_name", "to_id"), ("from_id", "
 
 def _all_of(model: Any, condition: ColumnElement[bool], *, without: tuple[str, ...] = ()) -> Select[Any]:
     columns = [column for column in model.__table__.columns if column.name not in without]
-    return select(*columns).where(condition).order_by(model.id)
+    return select(*columns).where(condition).order_by(*model.__table__.primary_key.columns)
 
 
 def _write_rows(part: IO[bytes], query: Select[Any]) -> None:
@@ -151,15 +157,15 @@ def _told(value: Any) -> Any:
 # ── Forgetting it ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def delete_account(*, actor: User, password: str, is_forced: bool) -> None:
+def delete_account(*, actor: User, password: str, code: str | None, is_forced: bool) -> None:
     """Delete what is the actor's alone, and take the person out of what the books must keep: for good.
 
     Numbers that money went to or came from stay with their orders until the event is long over
     (`retention.forget_orders`), since it may have to go back. Tickets for events that are not over stay good.
     Raises WrongPassword, LastAdmin, MoneyUnderWay, EventsAhead, TicketsAhead (unless forced).
     """
-    if not password_matches(password, actor.password_hash):
-        raise WrongPassword
+    proof = credentials.prove(actor, password, code)
+    nobodys = hash_password(new_secret())
     with transaction() as session:
         # Whoever places an order needs this row to stay as it is; all admins, so that the last one is seen as such.
         is_admin = (User.role == Role.ADMIN) & (User.status == AccountStatus.ACTIVE)
@@ -168,29 +174,35 @@ def delete_account(*, actor: User, password: str, is_forced: bool) -> None:
         concerned = session.scalars(locked.execution_options(populate_existing=True)).all()
         if actor.is_admin and len(concerned) < 2:
             raise LastAdmin
+        if not credentials.spend(proof):
+            raise WrongPassword
         _refuse_what_is_ahead(actor, is_forced=is_forced)
         for model, owner in (
             (SavedEvent, SavedEvent.user_id),
             (Review, Review.attendee_id),
             (Notification, Notification.user_id),
             (IdempotencyKey, IdempotencyKey.user_id),
+            (Session, Session.user_id),
+            (OneTimeToken, OneTimeToken.user_id),
+            (TwoFactor, TwoFactor.user_id),
         ):
             session.execute(delete(model).where(owner == actor.id))
+        session.execute(delete(ResetRequest).where(ResetRequest.email == actor.email))
         audit.record(actor, "account_deleted", actor, forced=is_forced)
         session.flush()
         session.execute(update(AuditLog).where(AuditLog.user_id == actor.id).values(ip_address=None))
         session.execute(update(Consent).where(Consent.user_id == actor.id).values(ip_address=None))
-        _anonymise(actor)
+        _anonymise(actor, nobodys)
         forget_transfers(actor)
         forget_orders(buyer_id=actor.id)
         forget_received_tickets(holder_id=actor.id)
 
 
-def _anonymise(user: User) -> None:
+def _anonymise(user: User, password_hash: str) -> None:
     user.status, user.role = AccountStatus.DELETED, Role.ATTENDEE
     user.first_name, user.last_name = "Deleted", "account"
     user.email, user.phone = f"deleted-{user.id}@deleted.invalid", f"deleted-{user.id}"
-    user.password_hash = hash_password(new_secret())
+    user.password_hash, user.email_verified_at = password_hash, None
     user.muted_notifications = []
     user.calendar_version += 1
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from models import Notification, NotificationKind
-from services.letters import Facts, as_name, link_to_offer, link_to_page, link_to_tickets, short_time
+from services.letters import as_name, link_to_offer, link_to_page, link_to_tickets, short_time
+from services.stationery import Facts
 from utils import money, sms
 
 #: A piece of a title that tells an event from others, and a link that leaves room for it and for a code.

@@ -6,24 +6,19 @@ since the public key is plain; the event gets another pair for what is signed fr
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from sqlalchemy import select
 
 from config import settings
 from models import Event, Ticket, TicketKey
-from utils import ticket_token
+from utils import sealing, ticket_token
 from utils.database import db, transaction
 
-_NONCE_BYTES = 12
+_PURPOSE = "ticket-keys"
 #: How long before an event's start, and after its end, its tickets let people in.
 OPENS_BEFORE, CLOSES_AFTER = timedelta(hours=12), timedelta(hours=6)
 
@@ -91,19 +86,15 @@ def _read(event_id: int) -> Sequence[TicketKey]:
 
 
 def _seal(key: Ed25519PrivateKey, public_key: bytes) -> bytes:
-    nonce = secrets.token_bytes(_NONCE_BYTES)
-    return nonce + _cipher().encrypt(nonce, key.private_bytes_raw(), public_key)
+    return sealing.seal(key.private_bytes_raw(), key=settings.SECRET_KEY, purpose=_PURPOSE, beside=public_key)
 
 
 def _open(kept: TicketKey) -> Ed25519PrivateKey | None:
     """None when it was sealed with another SECRET_KEY."""
-    nonce, sealed = kept.sealed_private_key[:_NONCE_BYTES], kept.sealed_private_key[_NONCE_BYTES:]
     try:
-        return Ed25519PrivateKey.from_private_bytes(_cipher().decrypt(nonce, sealed, kept.public_key))
-    except InvalidTag:
+        plain = sealing.unseal(
+            kept.sealed_private_key, key=settings.SECRET_KEY, purpose=_PURPOSE, beside=kept.public_key
+        )
+    except sealing.CannotOpen:
         return None
-
-
-def _cipher() -> ChaCha20Poly1305:
-    derive = HKDF(SHA256(), length=32, salt=None, info=b"ticksy/ticket-keys")
-    return ChaCha20Poly1305(derive.derive(settings.SECRET_KEY.encode()))
+    return Ed25519PrivateKey.from_private_bytes(plain)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 
-from models import AccountStatus, Role, User
-from services import audit
+from models import AccountStatus, Role, SessionEnd, User
+from services import audit, sessions
 from utils.database import db, transaction
 from utils.errors import Conflict, Forbidden, NotFound
 
@@ -49,24 +49,27 @@ def _as_stored(word: str) -> str:
 
 
 def set_status(*, actor: User, user_id: int, status: AccountStatus) -> User:
-    """Ban somebody or let them in again, from their next request on. Raises NotFound, OwnAccount,
+    """Ban somebody, which ends their sessions, or let them log in again. Raises NotFound, OwnAccount,
     AccountDeleted, Forbidden."""
     with transaction():
         user = _lock_other(actor, user_id)
         if user.status is not status:
             user.status = status
+            if status is AccountStatus.BANNED:
+                sessions.end_all(user, SessionEnd.BAN)
             audit.record(actor, "user_banned" if status is AccountStatus.BANNED else "user_unbanned", user)
     return user
 
 
 def set_role(*, actor: User, user_id: int, role: Role) -> User:
-    """Change what somebody may do, from their next request on. Raises NotFound, OwnAccount,
-    AccountDeleted, Forbidden."""
+    """Change what somebody may do, which ends their sessions. Raises NotFound, OwnAccount, AccountDeleted,
+    Forbidden."""
     with transaction():
         user = _lock_other(actor, user_id)
         if user.role is not role:
             audit.record(actor, "role_changed", user, was=user.role.value, role=role.value)
             user.role = role
+            sessions.end_all(user, SessionEnd.ROLE)
     return user
 
 

@@ -30,11 +30,26 @@ from models import (
     Role,
     Ticket,
     TicketType,
+    TokenPurpose,
     User,
 )
-from services import accounts, booking, events, ledger, moderation, orders, paybill, refunds, settlement, ticket_types
+from services import (
+    accounts,
+    booking,
+    events,
+    ledger,
+    moderation,
+    one_time,
+    orders,
+    paybill,
+    refunds,
+    sessions,
+    settlement,
+    ticket_types,
+)
 from services.booking import Line
-from utils import clock, tokens
+from services.sessions import Opened
+from utils import clock
 from utils.database import db, transaction
 from utils.mpesa_reports import MoneyIn
 
@@ -73,7 +88,20 @@ def together(*actions: Callable[[], Any]) -> list[Any]:
 def bearer(app: Flask, user: User) -> dict[str, str]:
     """Headers of a request that `user` makes."""
     with app.app_context():
-        return {"Authorization": f"Bearer {tokens.issue(user.id)}"}
+        return {"Authorization": f"Bearer {open_session(user).access_token}"}
+
+
+def open_session(user: User) -> Opened:
+    """A session of the user's, without a password."""
+    with transaction():
+        return sessions.start(user, user_agent="tests")
+
+
+def mailed_secret(app: Flask, user: User, purpose: TokenPurpose, address: str | None = None) -> str:
+    """The secret of a link that was mailed to the user."""
+    with app.app_context(), transaction() as session:
+        owner = session.get_one(User, user.id)
+        return one_time.link(one_time.issue(purpose, owner, address or owner.email)).rsplit("/", 1)[1]
 
 
 def success(amount_kes: float | None, receipt: str | None = "UKN7RT61SV", **ids: str) -> bytes:
@@ -125,6 +153,7 @@ class Maker:
             "phone": f"2547{20_000_000 + number:08d}",
             "password": PASSWORD,
             "role": role,
+            "is_verified": True,
         } | facts
         with self.app.app_context():
             return accounts.sign_up(**facts)

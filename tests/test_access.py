@@ -24,7 +24,9 @@ from models import (
     RequestKind,
     Review,
     Role,
+    Session,
     Ticket,
+    TokenPurpose,
     User,
 )
 from resources.base import PUBLIC, Endpoint
@@ -32,8 +34,8 @@ from services import calendars, claims, exports, gate_passes, possession, prefer
 from services.gate_passes import NewPass
 from services.scans import Presented
 from tests.conftest import empty_tables
-from tests.support import Maker, cart, changed_settings, failure
-from utils import clock, ticket_address, tokens
+from tests.support import PASSWORD, Maker, cart, changed_settings, failure, mailed_secret, open_session
+from utils import clock, ticket_address
 from utils.database import db, transaction
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -72,6 +74,35 @@ TABLE: dict[tuple[str, str], tuple[int, ...]] = {
     ("GET", "/gate/assets/<string:asset>"): EVERYBODY,
     ("POST", "/signup"): (201,) * 7,
     ("POST", "/login"): EVERYBODY,
+    ("POST", "/refresh"): EVERYBODY,
+    ("POST", "/logout"): LOGGED_IN,
+    ("POST", "/logout-all"): LOGGED_IN,
+    ("GET", "/profile/me/sessions"): LOGGED_IN,
+    ("DELETE", "/profile/me/sessions/<id:session_id>"): OWNER,
+    # Nobody carries e-mail here.
+    ("POST", "/password/forgot"): (409,) * 7,
+    ("POST", "/password/reset"): EVERYBODY,
+    ("GET", "/password/reset/<secret:mailed>"): EVERYBODY,
+    ("POST", "/password/reset/<secret:mailed>"): EVERYBODY,
+    ("PUT", "/profile/me/password"): LOGGED_IN,
+    ("POST", "/verify-email"): EVERYBODY,
+    ("POST", "/verify-email/again"): (401, 409, 409, 409, 409, 409, 401),
+    ("GET", "/verify-email/<secret:mailed>"): EVERYBODY,
+    ("POST", "/verify-email/<secret:mailed>"): EVERYBODY,
+    ("GET", "/profile/me/email"): LOGGED_IN,
+    ("POST", "/profile/me/email"): (401, 202, 202, 202, 202, 202, 401),
+    ("POST", "/email/confirm"): EVERYBODY,
+    ("GET", "/email/confirm/<secret:mailed>"): EVERYBODY,
+    ("POST", "/email/confirm/<secret:mailed>"): EVERYBODY,
+    ("POST", "/email/undo"): EVERYBODY,
+    ("GET", "/email/undo/<secret:mailed>"): EVERYBODY,
+    ("POST", "/email/undo/<secret:mailed>"): EVERYBODY,
+    ("GET", "/profile/me/two-factor"): LOGGED_IN,
+    ("POST", "/profile/me/two-factor"): (401, 201, 201, 201, 201, 201, 401),
+    # It is off.
+    ("POST", "/profile/me/two-factor/confirm"): (401, 409, 409, 409, 409, 409, 401),
+    ("POST", "/profile/me/two-factor/recovery-codes"): (401, 409, 409, 409, 409, 409, 401),
+    ("POST", "/profile/me/two-factor/remove"): (401, 409, 409, 409, 409, 409, 401),
     ("GET", "/users/<id:user_id>"): ADMINS,
     ("GET", "/profile/me"): LOGGED_IN,
     ("PUT", "/profile/me"): LOGGED_IN,
@@ -210,6 +241,14 @@ TABLE: dict[tuple[str, str], tuple[int, ...]] = {
     ("POST", "/admin/refunds/<id:refund_id>/by-hand"): ADMINS,
 }
 
+#: What the links in e-mails are for, by the start of the address.
+MAILED = {
+    "/verify-email": TokenPurpose.VERIFY_EMAIL,
+    "/password/reset": TokenPurpose.RESET_PASSWORD,
+    "/email/confirm": TokenPurpose.CHANGE_EMAIL,
+    "/email/undo": TokenPurpose.UNDO_EMAIL_CHANGE,
+}
+
 #: What the holder of a gate pass for the event is answered; everywhere else he is nobody.
 WITH_A_PASS: dict[tuple[str, str], int] = {
     ("POST", "/checkin/scans"): 200,
@@ -293,6 +332,10 @@ class World:
             "choice": self._unsubscribe(attendee),
             "notification_id": self._notification(attendee),
         }
+        self.mailed = {start: self._mailed(attendee, purpose) for start, purpose in MAILED.items()}
+        with make.app.app_context():
+            self.refresh_token = open_session(attendee).refresh_token
+        self.ids["session_id"] = make.rows(Session)[-1].id
         self.events = {
             "/profile/my-upcoming": upcoming,
             "/profile/my-past": past,
@@ -337,6 +380,11 @@ class World:
         with self.make.app.app_context(), transaction() as session:
             session.add(row)
         return row.id
+
+    def _mailed(self, reader: User, purpose: TokenPurpose) -> str:
+        """The secret of a link that somebody was mailed."""
+        is_changing = purpose is TokenPurpose.CHANGE_EMAIL
+        return mailed_secret(self.make.app, reader, purpose, "another@example.co.ke" if is_changing else None)
 
     def _export(self, owner: User, event: Event) -> str:
         """The secret part of the address of an event's attendees."""
@@ -404,7 +452,7 @@ class World:
             "/gate/assets/<string:asset>": {"asset": "page.js"},
             "/admin/payments/<id:payment_id>/seen": {"payment_id": self.order_payment_id},
         }
-        ids = self.ids | others.get(address, {})
+        ids = self.ids | others.get(address, {}) | {"mailed": self.mailed.get(address.rpartition("/")[0])}
         return re.sub(r"<\w+:(\w+)>", lambda found: str(ids[found[1]]), address)
 
     def query(self, address: str) -> dict[str, Any]:
@@ -418,12 +466,26 @@ class World:
     def body(self, method: str, address: str) -> dict[str, Any] | None:
         """Something right to send there."""
         person = {"first_name": "A", "last_name": "B", "email": "new@example.co.ke", "phone": "0799999999"}
-        password = {"password": "maziwa-lala-2026"}
+        password = {"password": PASSWORD}
         attendee = self.callers["attendee"]
         assert attendee is not None
         return {
             ("POST", "/signup"): person | password,
             ("POST", "/login"): {"email": attendee.email} | password,
+            ("POST", "/refresh"): {"refresh_token": self.refresh_token},
+            ("POST", "/password/forgot"): {"email": attendee.email},
+            ("PUT", "/profile/me/password"): {"current_password": PASSWORD, "password": "kahawa-chungu-41"},
+            ("POST", "/password/reset/<secret:mailed>"): {"password": "kahawa-chungu-41"},
+            ("POST", "/profile/me/email"): {"email": "another@example.co.ke"} | password,
+            ("POST", "/profile/me/two-factor"): password,
+            ("POST", "/profile/me/two-factor/confirm"): {"code": "492039"},
+            ("POST", "/profile/me/two-factor/recovery-codes"): password,
+            ("POST", "/profile/me/two-factor/remove"): password,
+            **{("POST", start): {"token": secret} for start, secret in self.mailed.items()},
+            ("POST", "/password/reset"): {
+                "token": self.mailed["/password/reset"],
+                "password": "kahawa-chungu-41",
+            },
             ("PUT", "/profile/me"): {"first_name": "Zawadi"},
             ("DELETE", "/profile/me"): {"password": "not-the-password"},
             ("PUT", "/profile/me/notifications"): {"event_reminder": False},
@@ -542,7 +604,7 @@ def test_a_ticket_type_is_found_under_its_own_event_alone(client: FlaskClient, m
 def token(app: Flask, user: User, *, key: str = "", is_signed: bool = True, **claims: Any) -> str:
     """A token of the user, with other claims, another key or no signature."""
     with app.app_context():
-        payload = jwt.decode(tokens.issue(user.id), options={"verify_signature": False})
+        payload = jwt.decode(open_session(user).access_token, options={"verify_signature": False})
     payload = {name: value for name, value in (payload | claims).items() if value is not None}
     if not is_signed:
         return jwt.encode(payload, None, algorithm="none")
@@ -573,6 +635,10 @@ def bad_authorization(app: Flask, user: User) -> dict[str, str]:
         "a refresh token": f"Bearer {token(app, user, type='refresh')}",
         "nobody's": f"Bearer {token(app, user, sub=None)}",
         "a number for a name": f"Bearer {token(app, user, sub='abc')}",
+        "without a session": f"Bearer {token(app, user, sid=None)}",
+        "a session that never was": f"Bearer {token(app, user, sid='999999')}",
+        "a huge session": f"Bearer {token(app, user, sid=str(10**30))}",
+        "a list for a session": f"Bearer {token(app, user, sid=['a'])}",
         "a huge id": f"Bearer {token(app, user, sub=str(10**30))}",
         "somebody who is gone": f"Bearer {token(app, user, sub='999999')}",
         "a list": f"Bearer {jwt.encode({'sub': '1', 'iat': [1]}, app.config['SECRET_KEY'], algorithm='HS256')}",

@@ -13,7 +13,7 @@ from sqlalchemy import select
 from werkzeug.test import TestResponse
 
 from models import AuditLog, EventStatus, Role
-from services import accounts
+from services import credentials
 from tests.support import PASSWORD, Maker
 from utils.database import db
 from utils.errors import Conflict
@@ -221,7 +221,7 @@ def test_logging_in_answers_as_signing_up_does(client: FlaskClient) -> None:
     answer = log_in(client)
     assert answer.status_code == 200
     assert answer.json["user"] == signed_up
-    assert set(answer.json) == {"access_token", "user"}
+    assert set(answer.json) == {"access_token", "refresh_token", "user"}
 
 
 @pytest.mark.parametrize("typed", ["ACHIENG@example.co.ke", "  achieng@example.co.ke\n", "achieng@EXAMPLE.CO.KE"])
@@ -250,13 +250,13 @@ def test_no_database_connection_is_held_while_a_password_is_checked(
 ) -> None:
     sign_up(client)
     held: list[int] = []
-    real = accounts.password_matches
+    real = credentials.password_matches
 
     def watched(password: str, password_hash: str | None) -> bool:
         held.append(db.engine.pool.checkedout())  # type: ignore[attr-defined]
         return real(password, password_hash)
 
-    monkeypatch.setattr(accounts, "password_matches", watched)
+    monkeypatch.setattr(credentials, "password_matches", watched)
     assert log_in(client).status_code == 200
     assert held == [0]
 

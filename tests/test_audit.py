@@ -17,7 +17,7 @@ from utils import clock
 
 #: Addresses that are posted to and leave no line, and why.
 WITHOUT_A_LINE = {
-    ("POST", "/login"): "changes nothing",
+    ("POST", "/refresh"): "changes nothing but until when a session lasts",
     ("DELETE", "/events/<id:event_id>/save"): "nothing was saved",
     ("POST", "/events/<id:event_id>/attendees/export-link"): "changes nothing: the download it allows has its line",
     ("PATCH", "/organizer/checkout/<id:ticket_id>"): "nobody was in",

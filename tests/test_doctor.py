@@ -16,7 +16,7 @@ from cryptography.x509.oid import NameOID
 from flask import Flask
 from sqlalchemy import text
 
-from models import MpesaLine
+from models import MpesaLine, TwoFactor
 from services import doctor
 from services.doctor import Grade
 from tests.scripted_daraja import REGISTER_C2B, REGISTER_PULL, TOKEN, Reply, ScriptedDaraja, scripted_daraja
@@ -79,9 +79,10 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 @pytest.fixture
 def daraja(app: Flask, make: Maker) -> Iterator[ScriptedDaraja]:
-    """One that answers; beside it an admin, and a list that was pulled just now."""
-    make.admin()
+    """One that answers; beside it an admin with two-factor log-in, and a list that was pulled just now."""
+    admin = make.admin()
     with app.app_context(), transaction() as session:
+        session.add(TwoFactor(user_id=admin.id, sealed_secret=b"", confirmed_at=clock.now()))
         session.add(MpesaLine(id=1, pulled_until=clock.now()))
     with scripted_daraja(app) as daraja:
         yield daraja
@@ -115,6 +116,21 @@ def test_faults_are_told_in_words_and_end_with_1(app: Flask, daraja: ScriptedDar
     assert answer.exit_code == 1
     assert "FAULT   CALLBACK_URL must be an https:// address." in answer.output.splitlines()
     assert "3 faults. Do not go live" in answer.output
+
+
+def test_admins_with_a_password_alone_are_warned_of_where_people_are_real(
+    app: Flask, daraja: ScriptedDaraja, good: dict[str, Any], make: Maker, caplog: pytest.LogCaptureFixture
+) -> None:
+    for count, told in ((1, "1 admin is"), (2, "2 admins are")):
+        make.admin()
+        assert any(told in text for text in faults(app, Grade.WARNING, **good)), count
+    assert not any("two-factor" in text for text in faults(app, Grade.WARNING, **good | {"FLASK_ENV": "staging"}))
+    with app.app_context():
+        doctor.warn_of_admins()
+        assert caplog.text == ""
+        with changed_settings(app, **good):
+            doctor.warn_of_admins()
+    assert "2 admins are without two-factor log-in" in caplog.text
 
 
 TODAY = clock.now().astimezone(clock.NAIROBI).date()

@@ -49,6 +49,8 @@ def _run(url: str, make: Maker, user: User | None, folder: Path) -> subprocess.C
         *("--generation-deterministic", "--continue-on-failure", "--no-color", "--warnings", "off"),
         *("--suppress-health-check", "all", "--request-timeout", "20"),
         *("--include-path-regex", ONLY),
+        # Whoever is logged in would be nobody for all that follows.
+        *(("--exclude-path-regex", "^/logout") if user else ()),
         *logged_in,
     ]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=LIMIT, check=False)

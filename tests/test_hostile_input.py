@@ -120,7 +120,7 @@ NEVER_WHOLE = {
     "a hexadecimal": '"0x10"',
 }
 #: Fields that take text nobody keeps: a password is only hashed, the frontend's repetition is not read.
-ANY_CHARACTERS = {"password", "ticket_type"}
+ANY_CHARACTERS = {"password", "current_password", "ticket_type"}
 KEPT_AS_IT_IS = {"a NUL", "an escape", "a delete", "a control of Latin-1"}
 
 

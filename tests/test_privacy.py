@@ -23,15 +23,19 @@ from models import (
     EventStatus,
     MpesaMessage,
     Notification,
+    OneTimeToken,
     Order,
     Payment,
     Review,
     SavedEvent,
+    Session,
     Ticket,
+    TokenPurpose,
     User,
 )
 from services import consents, events, privacy, refunds, reviews, saved_events
-from tests.support import PASSWORD, Maker, changed_settings, new_receipt, success
+from tests.support import PASSWORD, Maker, changed_settings, mailed_secret, new_receipt, success
+from tests.test_two_factor import set_up
 from utils import blanking, clock
 from utils.database import db, transaction
 
@@ -156,6 +160,17 @@ def test_who_goes_leaves_the_books_without_a_person(client: FlaskClient, make: M
     assert (login.status_code, login.json["code"]) == (401, "wrong_credentials")
     again = {"first_name": "Wanjiku", "last_name": "Kamau", "email": "wanjiku@example.co.ke", "phone": PHONE}
     assert client.post("/signup", json=again | {"password": PASSWORD}).status_code == 201
+
+
+def test_deleting_needs_the_code_as_well_and_ends_all_that_logs_one_in(client: FlaskClient, make: Maker) -> None:
+    user = make.attendee()
+    headers = make.headers(user)
+    phone = set_up(client, headers)
+    mailed_secret(make.app, user, TokenPurpose.RESET_PASSWORD)
+    assert leave(client, make, user).json["code"] == "wrong_password"
+    assert leave(client, make, user, code=phone.code()).status_code == 200
+    assert client.get("/profile/me", headers=headers).status_code == 401
+    assert (make.rows(Session), make.rows(OneTimeToken)) == ([], [])
 
 
 def test_a_wrong_password_deletes_nothing(client: FlaskClient, make: Maker) -> None:

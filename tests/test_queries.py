@@ -33,7 +33,8 @@ from services import (
 from services.booking import Line
 from services.notifications import Message
 from tests.pictures import picture, upload
-from tests.support import Maker, changed_settings, failure, new_receipt, success
+from tests.support import Maker, changed_settings, failure, mailed_secret, new_receipt, open_session, success
+from tests.test_access import MAILED
 from utils import clock, ticket_address
 from utils.database import db, transaction
 
@@ -260,6 +261,14 @@ def transfers_of_event(make: Maker, count: int) -> Scene:
     return Scene(organizer, f"/organizer/events/{ticket_type.event_id}/transfers")
 
 
+def my_sessions(make: Maker, count: int) -> Scene:
+    user = make.attendee()
+    with make.app.app_context():
+        for _ in range(count - 1):  # besides the one that asks
+            open_session(user)
+    return Scene(user, "/profile/me/sessions")
+
+
 SCENES: dict[str, Callable[[Maker, int], Scene]] = {
     "/events": catalogue,
     "/my-events": my_events,
@@ -269,6 +278,7 @@ SCENES: dict[str, Callable[[Maker, int], Scene]] = {
     "/orders": my_orders,
     "/my-tickets": my_tickets,
     "/my-saved-events": saved,
+    "/profile/me/sessions": my_sessions,
     "/profile/my-upcoming-events": upcoming,
     "/attendee/upcoming-events": upcoming,
     "/attendee/past-events": past,
@@ -413,6 +423,8 @@ def open_and_over(client: FlaskClient, make: Maker) -> dict[str, Any]:
 @pytest.mark.parametrize("address", GETS)
 def test_a_get_never_writes(client: FlaskClient, make: Maker, open_and_over: dict[str, Any], address: str) -> None:
     values = open_and_over | ({"event_id": open_and_over["over"]} if "past" in address else {})
+    if purpose := MAILED.get(address.rpartition("/")[0]):
+        values["mailed"] = mailed_secret(make.app, make.attendee(), purpose)
     values |= {"order_id": open_and_over["paid"]} if "tickets.pdf" in address else {}
     values |= {"asset": "page.js"} if address.startswith("/gate/") else {}
     path = re.sub(r"<\w+:(\w+)>", lambda part: str(values[part[1]]), address)

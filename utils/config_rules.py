@@ -55,6 +55,8 @@ def faults(settings: Settings) -> list[str]:
         sms_url=settings.SMS_URL,
         may_be_clear=settings.is_local,
     )
+    if settings.REQUIRE_VERIFIED_EMAIL and not settings.MAIL_URL:
+        found.append("REQUIRE_VERIFIED_EMAIL needs MAIL_URL: nobody could confirm an address without an e-mail")
     if settings.is_local:
         return found + _faults_where_nothing_is_real(settings)
     return found + _faults_where_money_is_real(settings)

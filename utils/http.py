@@ -43,6 +43,9 @@ _SENTENCES = {
     415: "Please send JSON or a form.",
 }
 
+#: As much as tells a phone from a laptop.
+USER_AGENT_LENGTH = 120
+
 _Shape = TypeVar("_Shape", bound=BaseModel)
 
 
@@ -131,6 +134,12 @@ def read_file(name: str) -> bytes | None:
     """An uploaded file's bytes; None when no file was chosen."""
     upload = request.files.get(name)
     return (upload.read() or None) if upload else None
+
+
+def user_agent() -> str | None:
+    """What the program says it is, cut short and in plain letters; None when it says nothing."""
+    told = "".join(char for char in request.headers.get("User-Agent", "") if " " <= char <= "~").strip()
+    return told[:USER_AGENT_LENGTH] or None
 
 
 def read_query(shape: type[_Shape]) -> _Shape:

@@ -22,11 +22,12 @@ def png(text: str) -> bytes:
     return picture.getvalue()
 
 
-def svg(text: str) -> bytes:
-    """As large as it is given room; white behind it, whatever it stands on."""
+def svg(text: str, *, is_any: bool = False) -> bytes:
+    """As large as it is given room; white behind it, whatever it stands on. `is_any` text costs more dots."""
     picture = io.BytesIO()
     look = {"dark": "#000", "light": "#fff", "svgclass": None, "lineclass": None, "xmldecl": False, "nl": False}
-    make(text).save(picture, kind="svg", border=_BORDER, omitsize=True, **look)
+    code = make(text, mode=None) if is_any else make(text)
+    code.save(picture, kind="svg", border=_BORDER, omitsize=True, **look)
     # Without it, browsers leave hairlines between the rows at most sizes.
     return picture.getvalue().replace(b"<svg ", b'<svg shape-rendering="crispEdges" ', 1)
 

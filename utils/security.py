@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 import secrets
 import threading
 
@@ -68,6 +69,11 @@ def new_secret() -> str:
 def hash_secret(secret: str) -> bytes:
     """What is kept of a secret that only has to be recognised. It is random, so no salt is needed."""
     return hashlib.sha256(secret.encode()).digest()
+
+
+def derive_secret(secret: str, *, key: str, purpose: str) -> str:
+    """The secret that follows another: like a new one to who does not have the key, always the same to who does."""
+    return hmac.new(key.encode(), f"ticksy/{purpose}/{secret}".encode(), hashlib.sha256).hexdigest()[:32]
 
 
 def new_code(length: int, *, group: int = 0) -> str:

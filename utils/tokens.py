@@ -1,34 +1,59 @@
-"""Access tokens: who a request speaks for, signed."""
+"""Access tokens: who a request speaks for, and in which session, signed."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from flask import request
-from flask_jwt_extended import JWTManager, create_access_token, get_jwt_identity, verify_jwt_in_request
+from flask_jwt_extended import JWTManager, create_access_token, get_jwt, verify_jwt_in_request
 from flask_jwt_extended.exceptions import JWTExtendedException, NoAuthorizationError
 from jwt import ExpiredSignatureError, PyJWTError
 
 from utils.errors import Unauthenticated
+from utils.references import id_in
 
 jwt = JWTManager()
+_SESSION = "sid"
 
 
-def issue(user_id: int) -> str:
-    """A token that lasts ACCESS_TOKEN_MINUTES."""
-    return str(create_access_token(identity=str(user_id)))
+class TokenInvalid(Unauthenticated):
+    code, message = "token_invalid", "This access token is not valid. Please log in again."
 
 
-def read() -> int | None:
-    """The user id in the request's bearer token; None when there is none. Raises Unauthenticated for a bad one."""
+@dataclass(frozen=True)
+class Claims:
+    """What an access token says."""
+
+    user_id: int
+    session_id: int
+
+
+def issue(user_id: int, session_id: int) -> str:
+    """A token that lasts ACCESS_TOKEN_MINUTES, if its session does."""
+    return str(create_access_token(identity=str(user_id), additional_claims={_SESSION: str(session_id)}))
+
+
+def read() -> Claims | None:
+    """What the request's bearer token says; None when there is none. Raises Unauthenticated for a bad one."""
     try:
-        verify_jwt_in_request(optional=True)
-        identity = get_jwt_identity()
-        return None if identity is None else int(identity)
+        if verify_jwt_in_request(optional=True) is None:
+            return None
+        claims = get_jwt()
+        user_id, session_id = (id_in(str(claims.get(name))) for name in ("sub", _SESSION))
     except NoAuthorizationError:
         return None
     except ExpiredSignatureError:
         raise Unauthenticated("Your session has ended. Please log in again.", code="token_expired") from None
     except (JWTExtendedException, PyJWTError, ValueError):
-        raise Unauthenticated("This access token is not valid. Please log in again.", code="token_invalid") from None
+        raise TokenInvalid from None
+    if user_id is None or session_id is None:
+        raise TokenInvalid
+    return Claims(user_id, session_id)
+
+
+def session_id() -> int:
+    """The session of a request whose token has been read, and is good."""
+    return int(get_jwt()[_SESSION])
 
 
 def read_gate_secret() -> str | None:

@@ -8,6 +8,7 @@ from playwright.sync_api import Browser, expect
 
 from models import Notification, NotificationKind, User
 from services import letters
+from tests.mailed import account_facts
 from tests.support import Maker
 from tests.test_mail import EVENT, FACTS
 from tests.test_preferences import address
@@ -48,7 +49,8 @@ def test_every_e_mail_fits_a_phone_and_can_be_read(
     app: Flask, browser: Browser, kind: NotificationKind, scheme: str
 ) -> None:
     for event in (EVENT, LONG):
-        message = Notification(kind=kind, facts={"first_name": "Njeri"} | FACTS | {"event": event}, user_id=1)
+        facts = {"first_name": "Njeri"} | FACTS | account_facts(app) | {"event": event}
+        message = Notification(kind=kind, facts=facts, user_id=1)
         with app.app_context():
             html = letters.render(message).html
         page = browser.new_page(viewport={"width": 390, "height": 800}, color_scheme=scheme)  # type: ignore[arg-type]
