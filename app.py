@@ -18,7 +18,7 @@ import config
 import models
 import resources
 from services import access_tokens
-from utils import http, logger, postgres, stopping
+from utils import floods, http, logger, postgres, stopping
 from utils.database import db, engine_options
 from utils.mpesa import Daraja
 from utils.mpesa_credential import credential_from_file
@@ -99,6 +99,8 @@ def create_app(settings: config.Settings | None = None) -> Flask:
         always_send=False,
     )
     http.init_app(app)
+    if settings.RATELIMIT_ENABLED:
+        floods.init_app(app, per_minute=settings.RATELIMIT_PER_MINUTE, redis_url=settings.REDIS_URL)
     resources.register(Api(app))
     commands.register(app)
     app.shell_context_processor(lambda: {"db": db, "models": models})

@@ -66,6 +66,8 @@ class Settings(BaseModel):
     DATABASE_URL: str = Field("", repr=False)
     #: Signs tokens. At least 32 characters; in development made at random and kept under instance/.
     SECRET_KEY: str = Field("", repr=False)
+    #: What SECRET_KEY was before, comma-separated: what these signed still counts, and nothing new is signed with them.
+    SECRET_KEYS_OLD: ListOf[str] = Field([], repr=False)
     #: The only source of absolute addresses.
     PUBLIC_URL: str = ""
     #: Addresses of frontends, comma-separated. No wildcard.
@@ -140,6 +142,13 @@ class Settings(BaseModel):
     CLAIMS_PER_DAY: int = Field(5, ge=1)
     #: How often the worker looks for work.
     WORKER_PAUSE_SECONDS: float = Field(1, gt=0, le=60)
+
+    #: Whether tries are counted and floods turned away; never without where people are real.
+    RATELIMIT_ENABLED: bool = True
+    #: Requests of one address in a minute, of which a mobile carrier's may be that of thousands.
+    RATELIMIT_PER_MINUTE: int = Field(3000, ge=1)
+    #: Where several machines count requests together, redis://…. Empty: each process counts its own.
+    REDIS_URL: str = Field("", repr=False)
 
     ACCESS_TOKEN_MINUTES: int = Field(1440, ge=15, le=1440)
     #: bcrypt's cost: each step doubles the time.

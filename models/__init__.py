@@ -19,6 +19,7 @@ saved_events      what somebody wants to find again
 mpesa_access      Daraja's access token, shared by all processes
 mpesa_line        how fast we may push, whether it works, how far money has been reconciled
 idempotency_keys  answers given to requests that carried a key
+counters          how often what may not be tried without end has been tried
 notifications     what people are told by e-mail and SMS, sent and still to be sent
 alerts            what admins have to be told
 audit_log         who changed what, when
@@ -29,7 +30,7 @@ Every relationship refuses to load by itself: a query names what it needs.
 from __future__ import annotations
 
 from models.admission import GatePass, Scan, Ticket, TicketKey
-from models.back_office import Alert, AuditLog, IdempotencyKey, MpesaAccess, MpesaLine
+from models.back_office import Alert, AuditLog, Counter, IdempotencyKey, MpesaAccess, MpesaLine
 from models.catalogue import BETWEEN_WORDS, Event, TicketType
 from models.community import Review, SavedEvent
 from models.notifications import Notification
@@ -77,6 +78,7 @@ __all__ = [
     "AuditLog",
     "Claim",
     "ClaimStatus",
+    "Counter",
     "Direction",
     "Event",
     "EventStatus",

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from flask import request
+
 from models import Role, User
 from resources.base import ADMINS, PUBLIC, Resource, endpoint
 from schemas import accounts as shapes
 from services import accounts
 from services.accounts import EmailTaken, PhoneTaken
+from services.limits import TooManyAttempts
+from services.log_in_limits import Caller
 from utils import tokens
 from utils.errors import Unauthenticated
 
@@ -22,11 +26,15 @@ class SignUp(Resource):
 
 class LogIn(Resource):
     @endpoint(
-        access=PUBLIC, body=shapes.LogIn, returns=shapes.Session, errors=(Unauthenticated, accounts.AccountBanned)
+        access=PUBLIC,
+        body=shapes.LogIn,
+        returns=shapes.Session,
+        errors=(Unauthenticated, accounts.AccountBanned, TooManyAttempts),
     )
     def post(self, _actor: User | None, body: shapes.LogIn) -> shapes.Session:
         """Exchange e-mail address and password for an access token."""
-        user = accounts.log_in(email=body.email, password=body.password)
+        caller = Caller(address=request.remote_addr, held_token_of=tokens.read_holder())
+        user = accounts.log_in(email=body.email, password=body.password, caller=caller)
         return shapes.Session.of(user, tokens.issue(user.id))
 
 

@@ -6,7 +6,8 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
 from models import AccountStatus, Role, User
-from services import audit
+from services import audit, log_in_limits
+from services.log_in_limits import Caller
 from utils.database import db, transaction, violated
 from utils.errors import Conflict, Invalid, NotFound, Unauthenticated
 from utils.security import check_password, hash_password, password_matches
@@ -55,14 +56,17 @@ def sign_up(*, first_name: str, last_name: str, email: str, phone: str, password
     return user
 
 
-def log_in(*, email: str, password: str) -> User:
-    """The account with this address and password. Raises Unauthenticated, AccountBanned."""
+def log_in(*, email: str, password: str, caller: Caller | None = None) -> User:
+    """The account with this address and password. Raises Unauthenticated, AccountBanned, TooManyAttempts."""
     with transaction() as session:  # hashing takes a while: let somebody else have the connection
         user = session.scalar(select(User).where(User.email == email))
+    caller = caller or Caller()
+    log_in_limits.count_try(caller, email=email, user=user)
     if not password_matches(password, user.password_hash if user else None) or user is None:
         raise Unauthenticated("The e-mail address or the password is wrong.", code="wrong_credentials")
     if user.status is AccountStatus.BANNED:
         raise AccountBanned
+    log_in_limits.note_success(caller, user=user)
     return user
 
 

@@ -76,6 +76,8 @@ def _settings(database_url: str, **more: str) -> config.Settings:
             "MPESA_ANSWER_SECONDS": "2",
             # The pace is tested where it is what the test is about.
             "MPESA_MAX_PUSHES_PER_SECOND": "0",
+            # So are the limits of what may be tried: here all requests come from one address.
+            "RATELIMIT_ENABLED": "false",
             # Those who walk all addresses read streams to their end.
             "STREAM_MINUTES": "0.005",
             # And so is how often one buyer may ask for a prompt.

@@ -57,6 +57,7 @@ def start(environment: Mapping[str, str], *, has_worker: bool = True) -> Live:
         "BCRYPT_ROUNDS": "4",
         "LOG_LEVEL": "WARNING",
         "STOP_SECONDS": "5",
+        "RATELIMIT_ENABLED": "false",
         "MPESA_MAX_PUSHES_PER_SECOND": "0",
         **environment,
     }

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
-from flask import Flask, Request, Response, g, json, request
+from flask import Flask, Request, Response, current_app, g, json, request
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 from sqlalchemy.exc import DBAPIError, OperationalError
@@ -267,12 +267,20 @@ def answer_error(error: TicksyError) -> Response:
     body: dict[str, Any] = {"message": error.message, "code": error.code}
     if error.errors:
         body["errors"] = error.errors
+    if error.status in (429, 503):
+        body |= declared_by_view("while_busy", {})
     response = answer_json(json.dumps(body).encode(), error.status)
     if error.retry_after is not None:
         response.headers["Retry-After"] = str(error.retry_after)
     if error.status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"
     return response
+
+
+def declared_by_view(name: str, default: Any) -> Any:
+    """An attribute of the class that answers at the request's address."""
+    view = current_app.view_functions.get(request.endpoint or "")
+    return getattr(getattr(view, "view_class", None), name, default)
 
 
 def init_app(app: Flask) -> None:

@@ -45,6 +45,11 @@ def verify(purpose: str, token: str) -> tuple[str | int, ...]:
     return tuple(subject)
 
 
+def blind(purpose: str, text: str) -> bytes:
+    """Stands for a text that can be guessed, such as a phone number, where a copy of the database must not tell it."""
+    return hmac.new(_key(), f"{purpose}/{text}".encode(), hashlib.sha256).digest()
+
+
 def fingerprint(secret: str) -> str:
     """Stands for a secret within a subject, so that the token ends when the secret changes; tells nothing of it."""
     return hmac.new(_key(), b"fingerprint/" + secret.encode(), hashlib.sha256).hexdigest()[:16]
