@@ -31,10 +31,10 @@ VENV   := .venv/.synced
 BEGUN  := .tools/.syncing
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test fuzz browser postman chaos measure demo lint format check clean
+.PHONY: help install run test fuzz browser postman test-redis chaos measure demo lint format check clean
 
 help: ## List these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 install: $(VENV) ## Install what Pipfile.lock says into .venv
 
@@ -54,6 +54,9 @@ browser: $(VENV) ## Try pages in Chromium, which is installed with apt-get where
 
 postman: $(VENV) ## Run the Postman collection with newman against a server of its own (or POSTMAN_URL=...)
 	@.venv/bin/python -m development.newman
+
+test-redis: $(VENV) ## Several processes and a real Redis, which is installed with apt-get where it is missing
+	.venv/bin/python -m tests.redis_server $(ARGS)
 
 chaos: $(VENV) ## 2,000 purchases under faults and kills, with a referee; takes about ten minutes
 	.venv/bin/python -m tests.chaos $(ARGS)

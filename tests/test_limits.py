@@ -51,7 +51,10 @@ def addresses() -> Iterator[str]:
 
 def attack(client: FlaskClient, email: str, tries: int) -> list[int]:
     """Statuses of a guess from each of so many addresses."""
-    return [log_in(client, email, address=address).status_code for address, _ in zip(addresses(), range(tries), strict=False)]
+    return [
+        log_in(client, email, address=address).status_code
+        for address, _ in zip(addresses(), range(tries), strict=False)
+    ]
 
 
 # ── One address ───────────────────────────────────────────────────────────────────────────────────────────────────
