@@ -55,6 +55,8 @@ def create_app(settings: config.Settings | None = None) -> Flask:
         SQLALCHEMY_ENGINE_OPTIONS=_pool(settings.DATABASE_POOL),
         # What Safaricom posts comes once: its few connections are nobody else's.
         SQLALCHEMY_BINDS={"inbox": {"url": database_url, **_pool(INBOX_POOL)}},
+        # Nothing that a browser sends by itself: so no other page can act in a user's name.
+        JWT_TOKEN_LOCATION=["headers"],
         JWT_ACCESS_TOKEN_EXPIRES=settings.ACCESS_TOKEN_MINUTES * 60,
         BCRYPT_LOG_ROUNDS=settings.BCRYPT_ROUNDS,
         BCRYPT_HANDLE_LONG_PASSWORDS=True,

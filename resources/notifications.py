@@ -65,6 +65,5 @@ class Unsubscribe(Resource):
 def _page(kind: NotificationKind, *, is_done: bool) -> Response:
     response = make_response(render_template("unsubscribe.html", what=_IN_WORDS[kind], is_done=is_done))
     response.headers["Content-Security-Policy"] = _POLICY
-    response.headers["Referrer-Policy"] = "no-referrer"
     response.headers["X-Robots-Tag"] = "noindex"
     return response

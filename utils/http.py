@@ -19,7 +19,7 @@ from werkzeug.exceptions import NotFound as NoRoute
 from werkzeug.formparser import FormDataParser
 from werkzeug.routing import BaseConverter, IntegerConverter
 
-from utils import errors, logger
+from utils import browser_rules, errors, logger
 from utils.errors import FieldError, TicksyError
 from utils.references import BIGGEST_ID
 
@@ -203,7 +203,6 @@ def answer_secret(body: bytes | str, content_type: str, *, disposition: str | No
     """What whoever has the address may see, and nobody else should come across: kept, told and found nowhere."""
     response = Response(body, content_type=content_type)
     response.headers["Cache-Control"] = "no-store"
-    response.headers["Referrer-Policy"] = "no-referrer"
     response.headers["X-Robots-Tag"] = "noindex"
     if disposition is not None:
         response.headers["Content-Disposition"] = disposition
@@ -343,7 +342,7 @@ def _begin() -> None:
 def _end(response: Response) -> Response:
     response.headers["X-Request-Id"] = logger.request_id.get()
     response.headers.setdefault("Cache-Control", "no-store")
-    response.headers.setdefault("X-Content-Type-Options", "nosniff")
+    browser_rules.apply(response, is_https=request.is_secure)
     # The rule, not the path: paths carry secrets.
     rule = request.url_rule.rule if request.url_rule else "(no such address)"
     milliseconds = (time.perf_counter() - g.get("started", time.perf_counter())) * 1000
