@@ -41,7 +41,7 @@ class Api(flask_restful.Api):
 def create_app(settings: config.Settings | None = None) -> Flask:
     """A new app. Raises config.ConfigurationError, which ends the process, when the settings are wrong."""
     settings = settings or config.load()
-    logger.configure(settings.LOG_LEVEL)
+    logger.configure(settings.LOG_LEVEL, is_json=settings.LOG_FORMAT == "json", secrets=settings.secrets)
 
     app = Flask(__name__, instance_path=str(config.INSTANCE), static_folder=None)
     app.extensions["settings"] = settings

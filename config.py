@@ -168,11 +168,21 @@ class Settings(BaseModel):
     #: Database connections of one process.
     DATABASE_POOL: int = Field(16, ge=2)
     LOG_LEVEL: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    #: Empty: for programs in staging and production, else for a person.
+    LOG_FORMAT: Literal["json", "text", ""] = ""
 
     @property
     def is_local(self) -> bool:
         """Whether no real money and no real person is near."""
         return self.FLASK_ENV in ("development", "testing")
+
+    @property
+    def secrets(self) -> set[str]:
+        """What no log may tell: every setting that is not printed, and the passwords within addresses."""
+        hidden = [name for name, field in type(self).model_fields.items() if not field.repr]
+        values = [getattr(self, name) for name in hidden]
+        texts = {text for value in values for text in ([value] if isinstance(value, str) else value)}
+        return texts | set(config_rules.passwords(texts))
 
     @property
     def frontend_url(self) -> str:
@@ -230,6 +240,7 @@ def _derived(read: Settings) -> dict[str, Any]:
         values["MPESA_BASE_URL"] = read.MPESA_BASE_URL or DARAJA[read.FLASK_ENV]
     if "any" in values.get("MPESA_CALLBACK_ADDRESSES", read.MPESA_CALLBACK_ADDRESSES):
         values["MPESA_CALLBACK_ADDRESSES"] = []
+    values["LOG_FORMAT"] = read.LOG_FORMAT or ("text" if read.is_local else "json")
     values["PUBLIC_URL"] = public_url.rstrip("/")
     values["CALLBACK_URL"] = values.get("CALLBACK_URL", read.CALLBACK_URL).rstrip("/")
     values["MPESA_BASE_URL"] = values["MPESA_BASE_URL"].rstrip("/")

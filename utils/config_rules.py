@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import re
 import zlib
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from utils import carriers
 from utils.callers import LOOPBACK, is_network
@@ -144,6 +145,13 @@ def _initiator_faults(settings: Settings) -> list[str]:
     ):
         faults.append("MPESA_CERTIFICATE is not a file that can be read")
     return faults
+
+
+def passwords(addresses: Iterable[str]) -> Iterator[str]:
+    """Those that stand in addresses, as they stand there and as they are meant."""
+    for address in addresses:
+        if password := _parts(address).password:
+            yield from (password, unquote(password))
 
 
 def _parts(address: str) -> SplitResult:

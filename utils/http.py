@@ -345,6 +345,7 @@ def _end(response: Response) -> Response:
     browser_rules.apply(response, is_https=request.is_secure)
     # The rule, not the path: paths carry secrets.
     rule = request.url_rule.rule if request.url_rule else "(no such address)"
-    milliseconds = (time.perf_counter() - g.get("started", time.perf_counter())) * 1000
-    log.info("%s %s %s %.0f ms", request.method, rule, response.status_code, milliseconds)
+    milliseconds = round((time.perf_counter() - g.get("started", time.perf_counter())) * 1000)
+    told = {"method": request.method, "route": rule, "status": response.status_code, "milliseconds": milliseconds}
+    log.info("request", extra=told | {"address": request.remote_addr})
     return response
