@@ -51,6 +51,7 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     database_url = settings.DATABASE_URL or _embedded_database()
     app.config.update(
         SECRET_KEY=settings.SECRET_KEY,
+        SECRET_KEY_FALLBACKS=settings.SECRET_KEYS_OLD,
         SQLALCHEMY_DATABASE_URI=database_url,
         SQLALCHEMY_ENGINE_OPTIONS=_pool(settings.DATABASE_POOL),
         # What Safaricom posts comes once: its few connections are nobody else's.

@@ -1,6 +1,6 @@
 """Keys that tickets are signed with: each event has a pair of its own, made when its first ticket is shown.
 
-The private key is sealed with SECRET_KEY before it is stored. Should that have changed, what it signed stays valid,
+The private key is sealed with SECRET_KEY before it is stored. Should that be lost, what it signed stays valid,
 since the public key is plain; the event gets another pair for what is signed from then on.
 """
 
@@ -92,18 +92,20 @@ def _read(event_id: int) -> Sequence[TicketKey]:
 
 def _seal(key: Ed25519PrivateKey, public_key: bytes) -> bytes:
     nonce = secrets.token_bytes(_NONCE_BYTES)
-    return nonce + _cipher().encrypt(nonce, key.private_bytes_raw(), public_key)
+    return nonce + _cipher(settings.SECRET_KEY).encrypt(nonce, key.private_bytes_raw(), public_key)
 
 
 def _open(kept: TicketKey) -> Ed25519PrivateKey | None:
-    """None when it was sealed with another SECRET_KEY."""
+    """None when it was sealed with a SECRET_KEY that is neither the one of now nor one of before."""
     nonce, sealed = kept.sealed_private_key[:_NONCE_BYTES], kept.sealed_private_key[_NONCE_BYTES:]
-    try:
-        return Ed25519PrivateKey.from_private_bytes(_cipher().decrypt(nonce, sealed, kept.public_key))
-    except InvalidTag:
-        return None
+    for secret in (settings.SECRET_KEY, *settings.SECRET_KEYS_OLD):
+        try:
+            return Ed25519PrivateKey.from_private_bytes(_cipher(secret).decrypt(nonce, sealed, kept.public_key))
+        except InvalidTag:
+            continue
+    return None
 
 
-def _cipher() -> ChaCha20Poly1305:
+def _cipher(secret: str) -> ChaCha20Poly1305:
     derive = HKDF(SHA256(), length=32, salt=None, info=b"ticksy/ticket-keys")
-    return ChaCha20Poly1305(derive.derive(settings.SECRET_KEY.encode()))
+    return ChaCha20Poly1305(derive.derive(secret.encode()))

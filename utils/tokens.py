@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from flask import request
+import hashlib
+import hmac
+from typing import Any
+
+from flask import current_app, request
 from flask_jwt_extended import JWTManager, create_access_token, decode_token, get_jwt_identity, verify_jwt_in_request
 from flask_jwt_extended.exceptions import JWTExtendedException, NoAuthorizationError
 from jwt import ExpiredSignatureError, PyJWTError
@@ -10,6 +14,23 @@ from jwt import ExpiredSignatureError, PyJWTError
 from utils.errors import Unauthenticated
 
 jwt = JWTManager()
+
+
+@jwt.additional_headers_loader
+def _name_key(_identity: object) -> dict[str, str]:
+    """So that a token says which key it was signed with, which tells nothing of the key."""
+    return {"kid": _key_id(current_app.config["SECRET_KEY"])}
+
+
+@jwt.decode_key_loader
+def _find_key(header: dict[str, Any], _claims: dict[str, Any]) -> str:
+    """The key of now, unless the token names one of before."""
+    keys: tuple[str, ...] = (current_app.config["SECRET_KEY"], *current_app.config["SECRET_KEY_FALLBACKS"])
+    return next((key for key in keys if _key_id(key) == header.get("kid")), keys[0])
+
+
+def _key_id(key: str) -> str:
+    return hmac.new(key.encode(), b"ticksy/key-id", hashlib.sha256).hexdigest()[:8]
 
 
 def issue(user_id: int) -> str:
