@@ -17,7 +17,7 @@ class PaymentCheck(Resource):
 
     @endpoint(access=PUBLIC, returns=PollOut, errors=(TooManyAttempts,))
     def get(self, _actor: User | None, poll_id: str) -> PollOut:
-        """Whether an order is paid ("0") or over ("1032"); without a result, ask again."""
+        """Whether an order is paid ("0") or over ("1032"). With empty `data`, also of 429 and 503: ask again."""
         poll = orders.poll_order(poll_id)
         if poll.is_paid:
             return PollOut(data=PollResult(ResultCode="0", ResultDesc="The order is paid."))
