@@ -1,7 +1,7 @@
 """`make run`: all of Ticksy on this machine, with nothing to set up first and nothing left running after.
 
 Starts the embedded PostgreSQL (unless DATABASE_URL names another one), migrates it, fills it with demo data,
-and runs the API, the worker and the M-PESA simulator until Ctrl-C.
+and runs the API, the worker, the M-PESA simulator and a mail catcher until Ctrl-C.
 """
 
 from __future__ import annotations
@@ -33,11 +33,16 @@ LEDGER = "instance/simulator/ledger.sqlite"
 SHOP_PHONE = "254708374149"
 FLASK = (sys.executable, "-m", "flask", "--app", "app")
 SIMULATOR = (sys.executable, "-m", "daraja_simulator")
+CATCHER = (sys.executable, "-m", "development.mail_catcher")
+#: Where the catcher keeps its mail, a Maildir.
+MAILBOX = "instance/mail"
+#: Ports that are not given follow PORT, in this order.
+FOLLOWING = ("SIMULATOR_PORT", "MAIL_PORT", "SMTP_PORT")
 
 WELCOME = """
 Ticksy is running.
 
-  API             {PUBLIC_URL}{simulator}
+  API             {PUBLIC_URL}{simulator}{catcher}
 
   Demo accounts   admin@ticksy.co.ke, organizer@ticksy.co.ke, attendee@ticksy.co.ke
   Their password  demo-pass-2026
@@ -47,6 +52,8 @@ Ticksy is running.
 WELCOME_TO_SIMULATOR = """
   M-PESA          {MPESA_BASE_URL} (simulated)
   Virtual phone   {MPESA_BASE_URL}/phone"""
+WELCOME_TO_CATCHER = """
+  E-mail          http://127.0.0.1:{MAIL_PORT} (caught, not sent)"""
 
 
 def main() -> int:
@@ -55,7 +62,9 @@ def main() -> int:
     try:
         environment = prepare_environment()
         simulates = environment["MPESA_BASE_URL"] == _address(environment["SIMULATOR_PORT"])
-        ports = check_ports(environment, ["PORT", "SIMULATOR_PORT"] if simulates else ["PORT"])
+        catches = environment["MAIL_URL"] == f"smtp://{HOST}:{environment['SMTP_PORT']}"
+        names = ["PORT"] + ["SIMULATOR_PORT"] * simulates + ["MAIL_PORT", "SMTP_PORT"] * catches
+        ports = check_ports(environment, names)
         if not environment.get("DATABASE_URL"):
             database = postgres.start(
                 ROOT / "instance" / "postgres",
@@ -73,9 +82,14 @@ def main() -> int:
             processes.start("The simulator", *SIMULATOR, environment=environment, is_called_by_others=True)
             wait_for(processes, ports["SIMULATOR_PORT"], "/phone")
             register_addresses(processes, environment)
+        if catches:
+            command = (*CATCHER, environment["MAILBOX"], environment["SMTP_PORT"], environment["MAIL_PORT"])
+            processes.start("The mail catcher", *command, environment=environment, is_called_by_others=True)
+            wait_for(processes, ports["MAIL_PORT"], "/messages.json")
         wait_for(processes, ports["PORT"], "/ready")
         simulator = WELCOME_TO_SIMULATOR.format(**environment) if simulates else ""
-        _say(WELCOME.format(**environment, simulator=simulator))
+        catcher = WELCOME_TO_CATCHER.format(**environment) if catches else ""
+        _say(WELCOME.format(**environment, simulator=simulator, catcher=catcher))
         processes.wait()
     except Stopped:
         _say("\nStopping.")
@@ -99,12 +113,17 @@ def prepare_environment() -> dict[str, str]:
     kind = _default(environment, "FLASK_ENV", "development")
     if kind != "development":
         raise Failed(f"`make run` is for development, but FLASK_ENV is {kind}: see Procfile for what to run.")
-    own = _address(_default(environment, "PORT", "5000"))
-    simulator = _address(_default(environment, "SIMULATOR_PORT", "5001"))
+    port = _default(environment, "PORT", "5000")
+    for number, name in enumerate(FOLLOWING, start=1):
+        _default(environment, name, str(int(port) + number) if port.isdecimal() else port)
+    own, simulator = _address(port), _address(environment["SIMULATOR_PORT"])
     _default(environment, "PUBLIC_URL", own)
     _default(environment, "CALLBACK_URL", f"{own}/api/payment/callback")
     _default(environment, "MPESA_BASE_URL", simulator)
     _default(environment, "SIM_LEDGER", LEDGER)
+    _default(environment, "MAIL_URL", f"smtp://{HOST}:{environment['SMTP_PORT']}")
+    _default(environment, "MAILBOX", MAILBOX)
+    _default(environment, "MAIL_FROM", "Ticksy <tickets@ticksy.example.com>")
     # A web worker told to stop while it starts misses that, and would be waited for without end.
     _default(environment, "STOP_SECONDS", "3")
     # No proxy stands between parts of one machine.

@@ -60,7 +60,8 @@ class Server:
 
 def main() -> int:
     load_dotenv(ROOT / ".env")
-    port, simulator_port = os.environ.get("PORT") or "5000", os.environ.get("SIMULATOR_PORT") or "5001"
+    port = os.environ.get("PORT") or "5000"
+    simulator_port = os.environ.get("SIMULATOR_PORT") or int(port) + 1
     ticksy = Server("Ticksy", os.environ.get("PUBLIC_URL") or f"http://127.0.0.1:{port}")
     mpesa = Server("The simulator", os.environ.get("MPESA_BASE_URL") or f"http://127.0.0.1:{simulator_port}")
     try:

@@ -60,7 +60,7 @@ def install() -> None:
 
 def run_on_own_server(folder: Path) -> int:
     """`make run` on free ports, with data that goes when it ends."""
-    port, simulator_port = (str(_free_port()) for _ in range(2))
+    port, simulator_port, mail_port, smtp_port = (str(_free_port()) for _ in range(4))
     processes = Processes(ROOT)
     processes.listen()
     database = postgres.start(folder / "postgres", database="ticksy", options=DATABASE_OPTIONS, die_with_parent=True)
@@ -68,6 +68,9 @@ def run_on_own_server(folder: Path) -> int:
         "FLASK_ENV": "development",
         "PORT": port,
         "SIMULATOR_PORT": simulator_port,
+        "MAIL_PORT": mail_port,
+        "SMTP_PORT": smtp_port,
+        "MAILBOX": str(folder / "mail"),
         "PUBLIC_URL": f"http://{HOST}:{port}",
         "CALLBACK_URL": f"http://{HOST}:{port}/api/payment/callback",
         "MPESA_BASE_URL": f"http://{HOST}:{simulator_port}",

@@ -55,7 +55,7 @@ class TopCategories(Resource):
 
 
 class Report(Resource):
-    @endpoint(access=ADMINS, query=shapes.ReportQuery, returns=shapes.ReportOut)
+    @endpoint(access=ADMINS, query=shapes.ReportQuery, returns=shapes.ReportOut, produces=("text/csv",))
     def get(self, _actor: User, query: shapes.ReportQuery) -> reports.Report | Response:
         """What each event sold, gave back and kept in a period; `format=csv` gives it as a file, totals last."""
         period, title = Period(query.start_date, query.end_date), query.event_name

@@ -13,7 +13,7 @@ from utils.tables import csv_response
 
 
 class LogList(Resource):
-    @endpoint(access=ADMINS, query=LogSearch, returns=list[LogLine])
+    @endpoint(access=ADMINS, query=LogSearch, returns=list[LogLine], produces=("text/csv",))
     def get(self, _actor: User, query: LogSearch) -> Select[tuple[AuditLog]] | Response:
         """Who changed what, newest first; `format=csv` gives all of it as a file."""
         search = logs.Search(

@@ -26,7 +26,7 @@ from models import (
     NotificationState,
     User,
 )
-from services import alerts, letters, notifications
+from services import alerts, enclosures, letters, notifications
 from utils import clock, sms
 from utils.database import db, transaction
 from utils.delivery import NotDelivered, Refused, ServiceDown
@@ -54,9 +54,13 @@ class _ByMail:
         self._mailer = Mailer(parse_url(settings.MAIL_URL), sender=settings.MAIL_FROM)
 
     def carry(self, message: Notification) -> None:
-        letter = letters.render(message)
+        with transaction():
+            files = enclosures.enclose(message)
+        letter = letters.render(message, encloses=bool(files))
         name = f"notification-{message.id}-{int(message.created_at.timestamp())}"
-        self._mailer.send(Mail(message.address, letter.subject, letter.text, letter.html, name, letter.unsubscribe_url))
+        self._mailer.send(
+            Mail(message.address, letter.subject, letter.text, letter.html, name, letter.unsubscribe_url, files)
+        )
 
     def close(self) -> None:
         self._mailer.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -32,6 +32,7 @@ _REASONS = {
     "requested": "Your tickets for this order are no longer valid.",
     "quarantined": "Your payment did not fit the order.",
 }
+_ENCLOSED = "With this message come files: what to print, and the date for your calendar."
 _ANOTHER_REASON = "Your payment came when no tickets were sold for this event."
 
 
@@ -63,10 +64,12 @@ class Rendered:
     unsubscribe_url: str | None
 
 
-def render(message: Notification) -> Rendered:
-    """The e-mail that tells of it."""
+def render(message: Notification, *, encloses: bool = False) -> Rendered:
+    """The e-mail that tells of it; it says so when tickets and date go with it (`services.enclosures`)."""
     facts = message.facts
     letter = _WORDS[message.kind](facts, message.user_id)
+    if encloses:
+        letter = replace(letter, paragraphs=[*letter.paragraphs, _ENCLOSED])
     url = None
     if message.kind in OPTIONAL_NOTIFICATIONS:
         url = preferences.unsubscribe_url(user_id=message.user_id, kind=message.kind)

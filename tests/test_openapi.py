@@ -126,6 +126,20 @@ def test_lists_name_their_headers_and_conditional_reads_their_304() -> None:
     assert "Idempotency-Key" in [value["name"] for value in described("POST", "/orders")["parameters"]]
 
 
+def test_what_can_be_asked_for_as_a_file_is_described_as_one() -> None:
+    asked = {
+        path: operation["responses"]["200"]["content"]
+        for path, methods in DOCUMENT["paths"].items()
+        for operation in methods.values()
+        if any(
+            one["name"] == "format" and "csv" in one["schema"].get("enum", [one["schema"].get("const")])
+            for one in operation.get("parameters", [])
+        )
+    }
+    assert {"/admin/logs", "/admin/reports"} <= asked.keys()
+    assert all("text/csv" in content or "*/*" in content for content in asked.values())
+
+
 def test_limits_are_told_in_the_words_of_json_schema() -> None:
     text = json.dumps(DOCUMENT)
     assert not re.search(r'"(ge|gt|le|lt)":', text)

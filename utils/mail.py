@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import smtplib
 import ssl
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from email import policy
 from email.charset import QP, Charset
+from email.encoders import encode_base64
 from email.header import Header
+from email.mime.base import MIMEBase
 from email.mime.multipart import MIMEMultipart
 from email.mime.text import MIMEText
 from email.utils import formataddr, formatdate, parseaddr
@@ -45,6 +48,15 @@ class MailServer:
 
 
 @dataclass(frozen=True)
+class File:
+    """What goes with a message. `name` is ASCII, `kind` a content type."""
+
+    name: str
+    kind: str
+    content: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
 class Mail:
     """One e-mail to one person."""
 
@@ -56,6 +68,7 @@ class Mail:
     name: str
     #: Where one click ends mail of this kind (RFC 8058); None where it cannot be ended.
     unsubscribe_url: str | None = None
+    files: Sequence[File] = ()
 
 
 def parse_url(url: str) -> MailServer:
@@ -93,7 +106,10 @@ def write(mail: Mail, *, sender: str) -> bytes:
     """The message as it goes over the wire. Raises Refused for an address that is none."""
     name, _address = parseaddr(sender)
     own_address = parse_address(sender)
-    message = MIMEMultipart("alternative")
+    words = MIMEMultipart("alternative")
+    words.attach(MIMEText(mail.text, "plain", _UTF8))  # type: ignore[arg-type]
+    words.attach(MIMEText(mail.html, "html", _UTF8))  # type: ignore[arg-type]
+    message = MIMEMultipart("mixed", _subparts=[words, *map(_attach, mail.files)]) if mail.files else words
     message["From"] = formataddr((name, own_address))
     message["To"] = _check(mail.to)
     # The newer way to make messages loses spaces of a long subject that is not ASCII, and breaks long addresses.
@@ -105,9 +121,17 @@ def write(mail: Mail, *, sender: str) -> bytes:
     if mail.unsubscribe_url is not None:
         message["List-Unsubscribe"] = f"<{mail.unsubscribe_url}>"
         message["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
-    message.attach(MIMEText(mail.text, "plain", _UTF8))  # type: ignore[arg-type]
-    message.attach(MIMEText(mail.html, "html", _UTF8))  # type: ignore[arg-type]
     return message.as_bytes(policy=_ON_THE_WIRE)
+
+
+def _attach(file: File) -> MIMEBase:
+    part = MIMEBase(*file.kind.split("/"))
+    part.set_payload(file.content)
+    encode_base64(part)
+    part.add_header("Content-Disposition", "attachment", filename=file.name)
+    if part.get_content_maintype() == "text":
+        part.set_param("charset", "utf-8")
+    return part
 
 
 def in_one_line(text: str) -> str:

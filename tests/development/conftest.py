@@ -31,9 +31,10 @@ class Supervisor:
 
     def __init__(self, checkout: Path, **settings: str) -> None:
         self.checkout = checkout
-        self.port, self.simulator_port = free_port(), free_port()
+        self.port, self.simulator_port, self.mail_port = free_port(), free_port(), free_port()
         environment = {name: os.environ[name] for name in HANDED_DOWN if name in os.environ}
         environment |= {"PORT": str(self.port), "SIMULATOR_PORT": str(self.simulator_port)}
+        environment |= {"MAIL_PORT": str(self.mail_port), "SMTP_PORT": str(free_port())}
         environment |= {"BCRYPT_ROUNDS": "4"} | settings
         self._log = checkout / f"run-{self.port}.log"
         with self._log.open("wb") as log:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -38,11 +40,11 @@ def simulator(supervisor: Supervisor) -> str:
 
 
 def everything_is_gone(supervisor: Supervisor) -> bool:
-    ports = (supervisor.port, supervisor.simulator_port)
+    ports = (supervisor.port, supervisor.simulator_port, supervisor.mail_port)
     return not processes_in(supervisor.checkout) and all(is_free(port) for port in ports)
 
 
-@pytest.mark.parametrize("name", ["PORT", "SIMULATOR_PORT"])
+@pytest.mark.parametrize("name", ["PORT", "SIMULATOR_PORT", "MAIL_PORT", "SMTP_PORT"])
 def test_a_taken_port_is_named_in_one_line(run: Run, name: str) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as taken:
         port = taken.getsockname()[1]
@@ -140,7 +142,12 @@ def test_kill_9_of_the_supervisor_leaves_nothing_running(run: Run) -> None:
 
 @pytest.mark.parametrize(
     ("what", "name"),
-    [("granian", "The API"), ("worker", "The worker"), ("daraja_simulator", "The simulator")],
+    [
+        ("granian", "The API"),
+        ("worker", "The worker"),
+        ("daraja_simulator", "The simulator"),
+        ("development.mail_catcher", "The mail catcher"),
+    ],
 )
 def test_a_child_that_dies_is_named_and_the_rest_is_stopped(run: Run, what: str, name: str) -> None:
     supervisor = run()
@@ -158,6 +165,17 @@ def test_the_demo_buys_a_ticket(run: Run) -> None:
     assert demo.returncode == 0, demo.stdout + demo.stderr
     assert "is paid, receipt" in demo.stdout
     assert demo.stdout.count("Ticket   ") == 1
+
+    caught = f"http://127.0.0.1:{supervisor.mail_port}"
+
+    [code] = re.findall(r"Ticket +([0-9A-Z-]+)", demo.stdout)
+
+    def told() -> list[str]:
+        messages = requests.get(f"{caught}/messages.json", timeout=10).json()
+        return [one["subject"] for one in messages if code in one["text"] and one["to"] == "attendee@ticksy.co.ke"]
+
+    [subject] = wait_until(told)
+    assert subject in html.unescape(requests.get(caught, timeout=10).text)
 
 
 def test_the_demo_says_when_nothing_runs(checkout: Path) -> None:
