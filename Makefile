@@ -27,14 +27,17 @@ PIPENV := PIPENV_VENV_IN_PROJECT=1 PIPENV_IGNORE_VIRTUALENVS=1 .tools/bin/python
 TOOLS  := .tools/pipenv-$(PIPENV_VERSION)
 # Written last, so an install that was interrupted is not mistaken for a finished one.
 VENV   := .venv/.synced
+# pip-audit, with packages of its own.
+AUDIT         := .tools/audit
+AUDIT_VERSION := 2.10.1
 # There while an install runs: found at the start, it tells of one that never finished.
 BEGUN  := .tools/.syncing
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test fuzz browser postman chaos measure demo lint format check clean
+.PHONY: help install run test fuzz browser postman test-redis audit chaos measure demo lint format check clean
 
 help: ## List these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 install: $(VENV) ## Install what Pipfile.lock says into .venv
 
@@ -54,6 +57,15 @@ browser: $(VENV) ## Try pages in Chromium, which is installed with apt-get where
 
 postman: $(VENV) ## Run the Postman collection with newman against a server of its own (or POSTMAN_URL=...)
 	@.venv/bin/python -m development.newman
+
+test-redis: $(VENV) ## Several processes and a real Redis, which is installed with apt-get where it is missing
+	.venv/bin/python -m tests.redis_server $(ARGS)
+
+audit: $(VENV) ## Look up known weaknesses of the locked packages; fails where it cannot
+	@[ -x $(AUDIT)/bin/pip-audit ] || .venv/bin/python -m venv $(AUDIT)
+	@$(AUDIT)/bin/python -m pip install -q pip-audit==$(AUDIT_VERSION)
+	@$(PIPENV) requirements --dev > $(AUDIT)/requirements.txt
+	$(AUDIT)/bin/pip-audit --strict --disable-pip --no-deps --progress-spinner off -r $(AUDIT)/requirements.txt $(ARGS)
 
 chaos: $(VENV) ## 2,000 purchases under faults and kills, with a referee; takes about ten minutes
 	.venv/bin/python -m tests.chaos $(ARGS)

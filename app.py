@@ -18,7 +18,7 @@ import config
 import models
 import resources
 from services import access_tokens
-from utils import http, logger, postgres, stopping
+from utils import floods, http, logger, postgres, stopping
 from utils.database import db, engine_options
 from utils.mpesa import Daraja
 from utils.mpesa_credential import credential_from_file
@@ -41,7 +41,7 @@ class Api(flask_restful.Api):
 def create_app(settings: config.Settings | None = None) -> Flask:
     """A new app. Raises config.ConfigurationError, which ends the process, when the settings are wrong."""
     settings = settings or config.load()
-    logger.configure(settings.LOG_LEVEL)
+    logger.configure(settings.LOG_LEVEL, is_json=settings.LOG_FORMAT == "json", secrets=settings.secrets)
 
     app = Flask(__name__, instance_path=str(config.INSTANCE), static_folder=None)
     app.extensions["settings"] = settings
@@ -51,10 +51,13 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     database_url = settings.DATABASE_URL or _embedded_database()
     app.config.update(
         SECRET_KEY=settings.SECRET_KEY,
+        SECRET_KEY_FALLBACKS=settings.SECRET_KEYS_OLD,
         SQLALCHEMY_DATABASE_URI=database_url,
         SQLALCHEMY_ENGINE_OPTIONS=_pool(settings.DATABASE_POOL),
         # What Safaricom posts comes once: its few connections are nobody else's.
         SQLALCHEMY_BINDS={"inbox": {"url": database_url, **_pool(INBOX_POOL)}},
+        # Nothing that a browser sends by itself: so no other page can act in a user's name.
+        JWT_TOKEN_LOCATION=["headers"],
         JWT_ACCESS_TOKEN_EXPIRES=settings.ACCESS_TOKEN_MINUTES * 60,
         BCRYPT_LOG_ROUNDS=settings.BCRYPT_ROUNDS,
         BCRYPT_HANDLE_LONG_PASSWORDS=True,
@@ -99,6 +102,8 @@ def create_app(settings: config.Settings | None = None) -> Flask:
         always_send=False,
     )
     http.init_app(app)
+    if settings.RATELIMIT_ENABLED:
+        floods.init_app(app, per_minute=settings.RATELIMIT_PER_MINUTE, redis_url=settings.REDIS_URL)
     resources.register(Api(app))
     commands.register(app)
     app.shell_context_processor(lambda: {"db": db, "models": models})

@@ -66,6 +66,8 @@ class Settings(BaseModel):
     DATABASE_URL: str = Field("", repr=False)
     #: Signs tokens. At least 32 characters; in development made at random and kept under instance/.
     SECRET_KEY: str = Field("", repr=False)
+    #: What SECRET_KEY was before, comma-separated: what these signed still counts, and nothing new is signed with them.
+    SECRET_KEYS_OLD: ListOf[str] = Field([], repr=False)
     #: The only source of absolute addresses.
     PUBLIC_URL: str = ""
     #: Addresses of frontends, comma-separated. No wildcard.
@@ -143,6 +145,13 @@ class Settings(BaseModel):
 
     #: After so many days the people are taken out of raw payment messages.
     MESSAGE_RETENTION_DAYS: float = Field(365, ge=30)
+    #: Whether tries are counted and floods turned away; never without where people are real.
+    RATELIMIT_ENABLED: bool = True
+    #: Requests of one address in a minute, of which a mobile carrier's may be that of thousands.
+    RATELIMIT_PER_MINUTE: int = Field(3000, ge=1)
+    #: Where several machines count requests together, redis://…. Empty: each process counts its own.
+    REDIS_URL: str = Field("", repr=False)
+
     ACCESS_TOKEN_MINUTES: int = Field(1440, ge=15, le=1440)
     #: How long a session lasts that is not refreshed.
     REFRESH_TOKEN_DAYS: int = Field(30, ge=1, le=365)
@@ -165,11 +174,26 @@ class Settings(BaseModel):
     #: Database connections of one process.
     DATABASE_POOL: int = Field(16, ge=2)
     LOG_LEVEL: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    #: Empty: for programs in staging and production, else for a person.
+    LOG_FORMAT: Literal["json", "text", ""] = ""
+
+    @property
+    def secret_keys(self) -> tuple[str, ...]:
+        """The one that signs and seals, then those of before, which only verify and open."""
+        return (self.SECRET_KEY, *self.SECRET_KEYS_OLD)
 
     @property
     def is_local(self) -> bool:
         """Whether no real money and no real person is near."""
         return self.FLASK_ENV in ("development", "testing")
+
+    @property
+    def secrets(self) -> set[str]:
+        """What no log may tell: every setting that is not printed, and the passwords within addresses."""
+        hidden = [name for name, field in type(self).model_fields.items() if not field.repr]
+        values = [getattr(self, name) for name in hidden]
+        texts = {text for value in values for text in ([value] if isinstance(value, str) else value)}
+        return texts | set(config_rules.passwords(texts))
 
     @property
     def frontend_url(self) -> str:
@@ -229,6 +253,7 @@ def _derived(read: Settings) -> dict[str, Any]:
         values["MPESA_CALLBACK_ADDRESSES"] = []
     if read.REQUIRE_VERIFIED_EMAIL is None:
         values["REQUIRE_VERIFIED_EMAIL"] = bool(read.MAIL_URL)
+    values["LOG_FORMAT"] = read.LOG_FORMAT or ("text" if read.is_local else "json")
     values["PUBLIC_URL"] = public_url.rstrip("/")
     values["CALLBACK_URL"] = values.get("CALLBACK_URL", read.CALLBACK_URL).rstrip("/")
     values["MPESA_BASE_URL"] = values["MPESA_BASE_URL"].rstrip("/")

@@ -26,6 +26,7 @@ mpesa_access      Daraja's access token, shared by all processes
 mpesa_line        how fast we may push, whether it works, how far money has been reconciled
 idempotency_keys  answers given to requests that carried a key
 consents          what people agreed to, and took back
+counters          how often what may not be tried without end has been tried
 notifications     what people are told by e-mail and SMS, sent and still to be sent
 alerts            what admins have to be told
 audit_log         who changed what, when
@@ -36,7 +37,7 @@ Every relationship refuses to load by itself: a query names what it needs.
 from __future__ import annotations
 
 from models.admission import GatePass, Scan, SupersededCode, Ticket, TicketKey, Transfer
-from models.back_office import Alert, AuditLog, IdempotencyKey, MpesaAccess, MpesaLine
+from models.back_office import Alert, AuditLog, Counter, IdempotencyKey, MpesaAccess, MpesaLine
 from models.catalogue import BETWEEN_WORDS, Event, TicketType
 from models.community import Review, SavedEvent
 from models.credentials import OneTimeToken, ResetRequest, Session, TwoFactor
@@ -91,6 +92,7 @@ __all__ = [
     "Claim",
     "ClaimStatus",
     "Consent",
+    "Counter",
     "Direction",
     "Event",
     "EventStatus",

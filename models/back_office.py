@@ -74,6 +74,21 @@ class IdempotencyKey(Model):
     __table_args__ = (UniqueConstraint("user_id", "key"), Index(None, "created_at"))
 
 
+class Counter(Model):
+    """How much of something has been spent, by whom or about what. Written by `services.limits`."""
+
+    __tablename__ = "counters"
+
+    #: One word: what is limited.
+    purpose: Mapped[str] = mapped_column(primary_key=True)
+    #: HMAC-SHA-256 of an e-mail address, a poll id or the like: nobody reads it from here.
+    subject_hash: Mapped[bytes] = mapped_column(LargeBinary, primary_key=True)
+    #: When all that was spent will have come back, and the row means nothing any more.
+    ends_at: Mapped[datetime]
+
+    __table_args__ = (Index(None, "ends_at"),)
+
+
 class Alert(Model):
     """Something an admin has to know. Written with what it is about; the worker sends it to ALERT_URL."""
 

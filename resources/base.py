@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache
-from typing import Any, TypeVar, get_origin
+from typing import Any, ClassVar, TypeVar, get_origin
 
 import flask_restful
 from flask import Response, request
@@ -123,6 +123,11 @@ def endpoint(
 
 class Resource(flask_restful.Resource):
     """Runs what `endpoint` declares. Methods return what a service returned, or (that, status), or a Response."""
+
+    #: What answers of 429 and 503 carry beside their message.
+    while_busy: ClassVar[dict[str, Any]] = {}
+    #: Whether requests are answered however many their address sends.
+    is_never_flooded: ClassVar[bool] = False
 
     def dispatch_request(self, *args: Any, **values: Any) -> Response:
         verb = "get" if request.method == "HEAD" else request.method.lower()

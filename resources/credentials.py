@@ -8,13 +8,16 @@ from schemas import accounts as shapes
 from schemas.common import Message, Nothing
 from services import email_addresses, passwords
 from services.credentials import WrongPassword
+from services.limits import TooManyAttempts
 from services.notifications import MailOff
 from services.one_time import LinkInvalid
 from utils import http
 
 
 class PasswordForgetting(Resource):
-    @endpoint(access=PUBLIC, body=shapes.ForgottenPassword, returns=Message, status=202, errors=(MailOff,))
+    @endpoint(
+        access=PUBLIC, body=shapes.ForgottenPassword, returns=Message, status=202, errors=(MailOff, TooManyAttempts)
+    )
     def post(self, _actor: User | None, body: shapes.ForgottenPassword) -> Message:
         """Have a link mailed to choose a new password. The answer is the same whether there is such an account."""
         passwords.ask_for_reset(body.email)
@@ -34,7 +37,7 @@ class MyPassword(Resource):
         access=LOGGED_IN,
         body=shapes.NewPassword,
         returns=shapes.Session,
-        errors=(WrongPassword, passwords.WeakPassword),
+        errors=(WrongPassword, TooManyAttempts, passwords.WeakPassword),
     )
     def put(self, actor: User, body: shapes.NewPassword) -> shapes.Session:
         """Choose another password; all sessions end, and one goes on with the tokens of the answer."""
@@ -81,7 +84,7 @@ class MyEmail(Resource):
         body=shapes.NewEmail,
         returns=Message,
         status=202,
-        errors=(WrongPassword, email_addresses.SameAddress, email_addresses.EmailTaken),
+        errors=(WrongPassword, TooManyAttempts, email_addresses.SameAddress, email_addresses.EmailTaken),
     )
     def post(self, actor: User, body: shapes.NewEmail) -> Message:
         """Ask for another address: it is the account's once the link is used that is mailed to it."""

@@ -41,7 +41,6 @@ class DocsPage(Resource):
         """This description for people, with every call to be tried."""
         response = send_from_directory(_OURS, "docs.html", max_age=0)
         response.headers["Content-Security-Policy"] = _POLICY
-        response.headers["Referrer-Policy"] = "no-referrer"
         return response
 
 

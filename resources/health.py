@@ -16,6 +16,8 @@ class Home(Resource):
 
 
 class Health(Resource):
+    is_never_flooded = True
+
     @endpoint(access=PUBLIC, returns=Message)
     def get(self, _actor: User | None) -> Message:
         """The process answers. Touches nothing else."""
@@ -23,6 +25,8 @@ class Health(Resource):
 
 
 class Readiness(Resource):
+    is_never_flooded = True
+
     @endpoint(access=PUBLIC, returns=Message)
     def get(self, _actor: User | None) -> Message:
         """The database answers and its schema is the code's."""

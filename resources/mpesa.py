@@ -20,7 +20,13 @@ from utils.mpesa_reports import read_validation
 _MAX_BYTES = 64 * 1024
 
 
-class Callback(Resource):
+class FromSafaricom(Resource):
+    """Heard however much of it comes: what is not heard is money without a ticket."""
+
+    is_never_flooded = True
+
+
+class Callback(FromSafaricom):
     @endpoint(access=PUBLIC, returns=Acknowledgement, max_bytes=_MAX_BYTES, takes_anything=True)
     def post(self, _actor: User | None, token: str) -> dict[str, object]:
         """Safaricom's word on one prompt, at an address only it was told."""
@@ -29,7 +35,7 @@ class Callback(Resource):
         return ACKNOWLEDGEMENT
 
 
-class Hint(Resource):
+class Hint(FromSafaricom):
     @endpoint(access=PUBLIC, returns=Acknowledgement, max_bytes=_MAX_BYTES, takes_anything=True)
     def post(self, _actor: User | None) -> dict[str, object]:
         """A result at the public address: anybody may have sent it, so it only makes us ask M-PESA ourselves."""
@@ -39,14 +45,14 @@ class Hint(Resource):
         return ACKNOWLEDGEMENT
 
 
-class RequestResult(Resource):
+class RequestResult(FromSafaricom):
     @endpoint(access=PUBLIC, returns=Acknowledgement, max_bytes=_MAX_BYTES, takes_anything=True)
     def post(self, _actor: User | None, result_token: str) -> dict[str, object]:
         """The result of one refund or question, at an address only Safaricom was told."""
         return _receive_result(result_token, is_timeout=False)
 
 
-class RequestTimeout(Resource):
+class RequestTimeout(FromSafaricom):
     @endpoint(access=PUBLIC, returns=Acknowledgement, max_bytes=_MAX_BYTES, takes_anything=True)
     def post(self, _actor: User | None, result_token: str) -> dict[str, object]:
         """Daraja gave up on one refund or question; what became of it is asked next."""
@@ -61,7 +67,7 @@ def _receive_result(token: str, *, is_timeout: bool) -> dict[str, object]:
     return ACKNOWLEDGEMENT
 
 
-class PaybillValidation(Resource):
+class PaybillValidation(FromSafaricom):
     @endpoint(access=PUBLIC, returns=ValidationAnswer, max_bytes=_MAX_BYTES, takes_anything=True)
     def post(self, _actor: User | None, secret: str) -> ValidationAnswer:
         """Whether a payment to our Paybill, not made yet, is welcome. Safaricom waits for the answer."""
@@ -74,7 +80,7 @@ class PaybillValidation(Resource):
         return ValidationAnswer(ResultCode=code, ResultDesc="Accepted" if code == paybill.ACCEPTED else "Rejected")
 
 
-class PaybillConfirmation(Resource):
+class PaybillConfirmation(FromSafaricom):
     @endpoint(access=PUBLIC, returns=Acknowledgement, max_bytes=_MAX_BYTES, takes_anything=True)
     def post(self, _actor: User | None, secret: str) -> dict[str, object]:
         """Word that somebody paid our Paybill: a reason to ask M-PESA about it."""

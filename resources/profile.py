@@ -15,6 +15,7 @@ from services import accounts, admission, consents, privacy
 from services.admission import Attendance
 from services.credentials import WrongPassword
 from services.email_addresses import EmailTaken, NeedsPassword
+from services.limits import TooManyAttempts
 from utils import tables
 
 
@@ -37,6 +38,7 @@ class Profile(Resource):
         returns=Message,
         errors=(
             WrongPassword,
+            TooManyAttempts,
             privacy.LastAdmin,
             privacy.MoneyUnderWay,
             privacy.EventsAhead,

@@ -8,6 +8,7 @@ from schemas import accounts as shapes
 from schemas.common import Message
 from services import two_factor_setup as setup
 from services.credentials import WrongPassword
+from services.limits import TooManyAttempts
 from services.two_factor_setup import Standing
 from utils import qr
 
@@ -23,7 +24,7 @@ class TwoFactorDetail(Resource):
         body=shapes.Proof,
         returns=shapes.TwoFactorSecret,
         status=201,
-        errors=(WrongPassword, setup.TwoFactorOn),
+        errors=(WrongPassword, TooManyAttempts, setup.TwoFactorOn),
     )
     def post(self, actor: User, body: shapes.Proof) -> shapes.TwoFactorSecret:
         """Start to set it up: a secret for an app. It is on once the app's code is confirmed."""
@@ -50,7 +51,7 @@ class RecoveryCodeList(Resource):
         body=shapes.Proof,
         returns=shapes.RecoveryCodes,
         status=201,
-        errors=(WrongPassword, setup.TwoFactorOff),
+        errors=(WrongPassword, TooManyAttempts, setup.TwoFactorOff),
     )
     def post(self, actor: User, body: shapes.Proof) -> shapes.RecoveryCodes:
         """Ten new recovery codes; those before work no more."""
@@ -59,7 +60,12 @@ class RecoveryCodeList(Resource):
 
 
 class TwoFactorRemoval(Resource):
-    @endpoint(access=LOGGED_IN, body=shapes.Proof, returns=Message, errors=(WrongPassword, setup.TwoFactorOff))
+    @endpoint(
+        access=LOGGED_IN,
+        body=shapes.Proof,
+        returns=Message,
+        errors=(WrongPassword, TooManyAttempts, setup.TwoFactorOff),
+    )
     def post(self, actor: User, body: shapes.Proof) -> Message:
         """Turn it off, with the password and a code."""
         setup.turn_off(actor=actor, password=body.password, code=body.code)

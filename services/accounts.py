@@ -5,8 +5,9 @@ from __future__ import annotations
 from sqlalchemy.exc import IntegrityError
 
 from models import AccountStatus, NotificationChannel, Role, User
-from services import audit, consents, credentials, email_addresses, notifications, passwords, sessions
+from services import audit, consents, credentials, email_addresses, log_in_limits, notifications, passwords, sessions
 from services.email_addresses import EmailTaken
+from services.log_in_limits import Caller
 from services.sessions import AccountBanned, Opened
 from utils import clock
 from utils.database import db, transaction, violated
@@ -62,12 +63,12 @@ def open_first_session(user: User, *, user_agent: str | None) -> Opened:
         return sessions.start(user, user_agent=user_agent)
 
 
-def log_in(*, email: str, password: str, code: str | None, user_agent: str | None) -> Opened:
+def log_in(*, email: str, password: str, code: str | None, user_agent: str | None, caller: Caller) -> Opened:
     """A session for who has this address and password, and the code of his app if he has set one up.
 
-    Raises WrongCredentials, AccountBanned.
+    Raises WrongCredentials, AccountBanned, TooManyAttempts.
     """
-    proof = credentials.prove_by_email(email, password, code)
+    proof = credentials.prove_by_email(email, password, code, caller=caller)
     with transaction():
         if not credentials.spend(proof):
             raise credentials.WrongCredentials
@@ -75,6 +76,7 @@ def log_in(*, email: str, password: str, code: str | None, user_agent: str | Non
             raise AccountBanned
         opened = sessions.start(proof.user, user_agent=user_agent)
         audit.record(proof.user, "logged_in", proof.user)
+    log_in_limits.note_success(caller, user=proof.user)
     return opened
 
 

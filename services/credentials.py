@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from sqlalchemy import and_, select
 
 from models import TwoFactor, User
-from services import two_factor
+from services import log_in_limits, two_factor
+from services.log_in_limits import Caller
 from utils.database import db, transaction
 from utils.errors import Forbidden, Unauthenticated
 from utils.security import password_matches
@@ -40,23 +41,25 @@ class Proof:
     use: two_factor.Use | None
 
 
-def prove_by_email(email: str, password: str, code: str | None) -> Proof:
-    """Raises WrongCredentials."""
-    proof = _prove(User.email == email, password, code)
+def prove_by_email(email: str, password: str, code: str | None, *, caller: Caller) -> Proof:
+    """Raises WrongCredentials, TooManyAttempts."""
+    proof = _prove(User.email == email, password, code, caller=caller, email=email)
     if proof is None:
         raise WrongCredentials
     return proof
 
 
 def prove(actor: User, password: str, code: str | None) -> Proof:
-    """The same of somebody who is logged in. Raises WrongPassword."""
-    proof = _prove(User.id == actor.id, password, code)
+    """The same of somebody who is logged in. Raises WrongPassword, TooManyAttempts."""
+    caller = Caller(held_token_of=actor.id)
+    proof = _prove(User.id == actor.id, password, code, caller=caller, email=actor.email)
     if proof is None:
         raise WrongPassword
+    log_in_limits.note_success(caller, user=actor)
     return proof
 
 
-def _prove(who: object, password: str, code: str | None) -> Proof | None:
+def _prove(who: object, password: str, code: str | None, *, caller: Caller, email: str) -> Proof | None:
     """Every guess at a password or a code comes through here.
 
     `code` may be typed after the password instead. It takes as long for an unknown address, a wrong password or a
@@ -71,6 +74,7 @@ def _prove(who: object, password: str, code: str | None) -> Proof | None:
             .execution_options(populate_existing=True)
         ).first()
     user, kept = found or (None, None)
+    log_in_limits.count_try(caller, email=email, user=user)
     if kept is not None and not code:
         password, code = two_factor.split(password)
     use = two_factor.check(kept, code or "") if kept is not None else None

@@ -65,7 +65,7 @@ def issue(purpose: TokenPurpose, user: User, address: str) -> dict[str, Any]:
 def link(facts: dict[str, Any]) -> str:
     """The address to be mailed, of what `issue` returned. Raises sealing.CannotOpen after another SECRET_KEY."""
     sealed = base64.b64decode(facts["sealed"])
-    secret = sealing.unseal(sealed, key=settings.SECRET_KEY, purpose=_SEALED, beside=_beside(facts["token_id"]))
+    secret = sealing.unseal(sealed, keys=settings.secret_keys, purpose=_SEALED, beside=_beside(facts["token_id"]))
     return f"{settings.PUBLIC_URL}{PAGES[TokenPurpose(facts['purpose'])]}/{secret.decode()}"
 
 

@@ -9,6 +9,7 @@ from sqlalchemy.orm import joinedload, selectinload
 
 from config import settings
 from models import OPEN_PAYMENTS, Order, OrderItem, OrderStatus, Payment, PaymentStatus, Ticket, User
+from services import limits
 from utils import clock, references
 from utils.database import db
 from utils.errors import NotFound
@@ -105,13 +106,14 @@ _HAS_TICKETS = frozenset({OrderStatus.PAID, OrderStatus.PARTLY_REFUNDED})
 def poll_order(poll_id: str) -> Poll:
     """Whether the order is paid, or is over as far as its buyer can tell. Late money may still pay it.
 
-    Raises NotFound.
+    How often one id is asked about is counted, which is all that this writes. Raises NotFound, TooManyAttempts.
     """
     row = db.session.execute(
         select(Order.status, Order.expires_at, _latest_payment_status()).where(Order.poll_id == poll_id)
     ).one_or_none()
     if row is None:
         raise NotFound("There is no such payment.")
+    limits.spend("payment_check", poll_id)
     status, expires_at, latest = row
     if status is not OrderStatus.PENDING:
         is_paid = status in _HAS_TICKETS

@@ -12,7 +12,7 @@ from models import (
     TokenPurpose,
     User,
 )
-from services import audit, credentials, notifications, one_time, sessions
+from services import audit, credentials, limits, notifications, one_time, sessions
 from services.notifications import Message
 from services.sessions import Opened
 from utils import clock
@@ -77,8 +77,9 @@ def _tell(user: User) -> None:
 
 def ask_for_reset(email: str) -> None:
     """Note that somebody forgot the password. The same is done, and takes as long, whether there is such an account:
-    that is looked up after the answer. Raises MailOff."""
+    that is looked up after the answer. Raises MailOff, TooManyAttempts."""
     notifications.check_mail()
+    limits.spend("reset", email)
     with transaction() as session:
         session.add(ResetRequest(email=email))
 

@@ -1,6 +1,6 @@
 """Keys that tickets are signed with: each event has a pair of its own, made when its first ticket is shown.
 
-The private key is sealed with SECRET_KEY before it is stored. Should that have changed, what it signed stays valid,
+The private key is sealed with SECRET_KEY before it is stored. Should that be lost, what it signed stays valid,
 since the public key is plain; the event gets another pair for what is signed from then on.
 """
 
@@ -90,10 +90,10 @@ def _seal(key: Ed25519PrivateKey, public_key: bytes) -> bytes:
 
 
 def _open(kept: TicketKey) -> Ed25519PrivateKey | None:
-    """None when it was sealed with another SECRET_KEY."""
+    """None when it was sealed with a SECRET_KEY that is neither the one of now nor one of before."""
     try:
         plain = sealing.unseal(
-            kept.sealed_private_key, key=settings.SECRET_KEY, purpose=_PURPOSE, beside=kept.public_key
+            kept.sealed_private_key, keys=settings.secret_keys, purpose=_PURPOSE, beside=kept.public_key
         )
     except sealing.CannotOpen:
         return None

@@ -92,7 +92,7 @@ def seal_secret(secret: str, user_id: int) -> bytes:
 def open_secret(kept: TwoFactor) -> str:
     """Base32, as apps take it. Raises sealing.CannotOpen."""
     beside = str(kept.user_id).encode()
-    return sealing.unseal(kept.sealed_secret, key=settings.SECRET_KEY, purpose=_SEALED, beside=beside).decode()
+    return sealing.unseal(kept.sealed_secret, keys=settings.secret_keys, purpose=_SEALED, beside=beside).decode()
 
 
 def new_recovery_codes() -> tuple[list[str], list[bytes]]:

@@ -6,12 +6,14 @@ emptied. No app context is held open around a test: a forgotten commit would sta
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg2
 import pytest
@@ -24,20 +26,29 @@ from werkzeug.serving import make_server
 
 import config
 from app import create_app
+from tests import log_scan
 from tests.daraja.process import Simulator, start_simulator
 from tests.support import Maker, free_port
-from utils import postgres
+from utils import logger, postgres
 from utils.database import Base, db, normalise_url
 
 #: Durability is not what tests are about; those that are start a server of their own.
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "400"}
 TEMPLATE = "ticksy_template"
+#: The folder that everything logged is kept in, to be looked through for secrets.
+LOGS = "TICKSY_TEST_LOGS"
+_FOUND = pytest.StashKey[list[str]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """The controller, or the only process, starts the database server and makes the template."""
     if hasattr(config, "workerinput"):
+        _keep_logs(Path(os.environ[LOGS]))
         return
+    logs = Path(tempfile.mkdtemp(prefix="ticksy-logs-"))
+    config.add_cleanup(lambda: shutil.rmtree(logs, ignore_errors=True))
+    os.environ[LOGS] = str(logs)
+    _keep_logs(logs)
     url = os.environ.get("TEST_DATABASE_URL")
     if not url:
         folder = Path(tempfile.mkdtemp(prefix="ticksy-tests-"))
@@ -50,6 +61,41 @@ def pytest_configure(config: pytest.Config) -> None:
     with app.app_context():
         upgrade()
         db.engine.dispose()
+
+
+def _keep_logs(folder: Path) -> None:
+    """Whatever this process logs is written to a file, too, as in production."""
+    kept = logging.FileHandler(folder / f"{os.getpid()}.log", delay=True)
+    kept.setFormatter(logger.formatter(is_json=True))
+    configure = logger.configure
+
+    def configure_and_keep(level: str, **how: Any) -> None:
+        configure(level, **how)
+        root = logging.getLogger()
+        root.addHandler(kept)
+        root.setLevel("INFO")
+
+    logger.configure = configure_and_keep
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fails a run whose logs have a secret in them."""
+    if hasattr(session.config, "workerinput"):
+        return
+    found = list(log_scan.find_secrets(Path(os.environ[LOGS])))
+    if found:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    session.config.stash[_FOUND] = found
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if LOGS not in os.environ:
+        return
+    found = config.stash.get(_FOUND, [])
+    lines = log_scan.count_lines(Path(os.environ[LOGS]))
+    terminalreporter.write_line(f"{len(found)} secrets in {lines} lines of logs", red=bool(found))
+    for sentence in found[:20]:
+        terminalreporter.write_line(f"  {sentence}")
 
 
 def _create_database(url: str, name: str, template: str = "template0") -> None:
@@ -76,6 +122,8 @@ def _settings(database_url: str, **more: str) -> config.Settings:
             "MPESA_ANSWER_SECONDS": "2",
             # The pace is tested where it is what the test is about.
             "MPESA_MAX_PUSHES_PER_SECOND": "0",
+            # So are the limits of what may be tried: here all requests come from one address.
+            "RATELIMIT_ENABLED": "false",
             # Those who walk all addresses read streams to their end.
             "STREAM_MINUTES": "0.005",
             # And so is how often one buyer may ask for a prompt.

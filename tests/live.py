@@ -6,9 +6,11 @@ import os
 import signal
 import subprocess
 import sys
+import uuid
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import requests
 
@@ -55,21 +57,30 @@ def start(environment: Mapping[str, str], *, has_worker: bool = True) -> Live:
         "PUBLIC_URL": url,
         "SECRET_KEY": "only-for-tests-0123456789-abcdefghij",
         "BCRYPT_ROUNDS": "4",
-        "LOG_LEVEL": "WARNING",
+        "LOG_LEVEL": "INFO",
+        "LOG_FORMAT": "json",
         "STOP_SECONDS": "5",
+        "RATELIMIT_ENABLED": "false",
         "MPESA_MAX_PUSHES_PER_SECOND": "0",
         **environment,
     }
     live = Live(url)
     for command in ["serve", "worker"] if has_worker else ["serve"]:
         program = launch.command(sys.executable, "-m", "flask", command, end_with=signal.SIGTERM)
-        live.processes.append(subprocess.Popen(program, cwd=ROOT, env=full, start_new_session=True))
+        with _log().open("ab") as log:
+            started = subprocess.Popen(program, cwd=ROOT, env=full, stdout=log, stderr=log, start_new_session=True)
+        live.processes.append(started)
     try:
         wait_until(lambda: _is_ready(url), seconds=30)
     except BaseException:
         live.stop()
         raise
     return live
+
+
+def _log() -> Path:
+    """Where the run keeps what is logged, and looks through it for secrets when it ends."""
+    return Path(os.environ["TICKSY_TEST_LOGS"]) / f"live-{uuid.uuid4().hex[:8]}.log"
 
 
 def _is_ready(url: str) -> bool:

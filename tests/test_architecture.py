@@ -82,7 +82,7 @@ def test_only_the_edges_know_flask() -> None:
     adapters = {
         "app.py", "commands.py", "config.py", "tasks.py",
         *(f"utils/{name}.py" for name in ("background", "database", "http", "mpesa", "security", "tokens")),
-        "utils/signing.py", "utils/tables.py",
+        "utils/browser_rules.py", "utils/floods.py", "utils/signing.py", "utils/tables.py",
     }  # fmt: skip
     for path in PRODUCT:
         knows = any(name.split(".")[0] in ("flask", "flask_restful") for name in imports(path))
@@ -98,6 +98,23 @@ def test_the_simulator_imports_nothing_of_ticksy() -> None:
 def test_only_the_transaction_commits() -> None:
     committing = [str(path.relative_to(ROOT)) for path in PRODUCT if ".commit(" in path.read_text()]
     assert committing == ["utils/database.py"]
+
+
+def test_sql_is_written_out_and_never_put_together_from_words() -> None:
+    """What comes from outside is a parameter: no f-string, sum or format is ever a statement."""
+    for path in PRODUCT:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and node.args:
+                name = getattr(node.func, "id", getattr(node.func, "attr", ""))
+                if name in ("text", "literal_column"):
+                    assert isinstance(node.args[0], ast.Constant), f"{path}:{node.lineno}"
+
+
+def test_templates_escape_all_but_the_drawing_of_a_code() -> None:
+    files = [path for path in (ROOT / "templates").glob("**/*") if path.is_file()]
+    raw = [line.strip() for path in files for line in path.read_text().splitlines() if re.search(r"\|\s*safe\b", line)]
+    assert [re.findall(r"{{(.*?)}}", line) for line in raw] == [[" picture | safe "]]
+    assert not [path for path in PRODUCT if "Markup(" in path.read_text() or "autoescape=False" in path.read_text()]
 
 
 def test_only_config_reads_the_environment() -> None:

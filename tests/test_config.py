@@ -161,6 +161,11 @@ WRONG_LIVE = [
     ("SMS_URL", "africastalking://api.africastalking.com", "SMS_URL must be africastalking://username:api-key@"),
     ("SMS_URL", "africastalking://u:a/b@api.africastalking.com", "SMS_URL must be africastalking://username:api-key@"),
     ("SMS_URL", "africastalking://u:k@api.africastalking.com?to=x", "SMS_URL may have ?from=SENDER"),
+    ("RATELIMIT_ENABLED", "false", "RATELIMIT_ENABLED may be false in development and testing only"),
+    ("RATELIMIT_PER_MINUTE", "599", "RATELIMIT_PER_MINUTE must be 600 or more"),
+    ("REDIS_URL", "http://redis.example.co.ke", "REDIS_URL must be a redis:// or rediss:// address"),
+    ("SECRET_KEYS_OLD", "short," + "aB3" * 20, "SECRET_KEYS_OLD has a weak one"),
+    ("LOG_FORMAT", "xml", "LOG_FORMAT: "),
     ("IDEMPOTENCY_HOURS", "0", "IDEMPOTENCY_HOURS: "),
     ("CLAIMS_PER_DAY", "0", "CLAIMS_PER_DAY: "),
 ]
@@ -182,6 +187,19 @@ def test_no_fault_tells_a_secret() -> None:
     secrets = ("SECRET_KEY", "MPESA_CONSUMER_KEY", "MPESA_CONSUMER_SECRET", "MPESA_PASSKEY", "DATABASE_URL")
     for name in (*secrets, "MPESA_INITIATOR_PASSWORD", "MPESA_C2B_SECRET", "ALERT_URL"):
         assert "hush" not in str(faults(LIVE | {name: "hush://hush", "PORT": "x"}))
+
+
+def test_programs_read_the_logs_of_where_people_are_real() -> None:
+    assert config.load(LIVE).LOG_FORMAT == "json"
+    assert config.load(LIVE | {"LOG_FORMAT": "text"}).LOG_FORMAT == "text"
+
+
+def test_what_no_log_may_tell_are_all_secrets_and_the_passwords_in_addresses() -> None:
+    told = {"MAIL_URL": "smtps://user:hush%2Fhush@mail.example.co.ke", "MAIL_FROM": "tickets@ticksy.co.ke"}
+    old = "previous-" + LIVE["SECRET_KEY"]
+    secrets = config.load(LIVE | told | {"SECRET_KEYS_OLD": old}).secrets
+    assert {LIVE["SECRET_KEY"], old, LIVE["MPESA_PASSKEY"], "hush%2Fhush", "hush/hush"} <= secrets
+    assert LIVE["MPESA_SHORTCODE"] not in secrets
 
 
 def test_staging_wants_safaricoms_sandbox() -> None:

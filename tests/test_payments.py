@@ -12,6 +12,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import func, select, update
+from structlog.stdlib import ProcessorFormatter
 
 from models import (
     AuditLog,
@@ -38,7 +39,7 @@ from tests.support import (
     together,
 )
 from tests.waiting import wait_until
-from utils import clock, logger
+from utils import clock
 from utils.database import db, transaction
 from utils.security import hash_secret, new_secret
 
@@ -691,7 +692,7 @@ def test_neither_secret_nor_phone_is_in_the_log_or_in_the_table(
         ask(app)
     client.post(f"{CALLBACK}/{token}", data=success(499))
     wait_until(lambda: all(message.settled_at for message in make.messages()))
-    formats = [one.format for one in logging.getLogger().handlers if type(one.formatter) is logger._RedactingFormatter]
+    formats = [one.format for one in logging.getLogger().handlers if isinstance(one.formatter, ProcessorFormatter)]
     assert formats
     written = "\n".join(write(record) for write in formats for record in caplog.records)
     assert "quarantined" in written

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 
@@ -164,6 +166,8 @@ def test_nobody_has_a_password(app: Flask) -> None:
 # ── The log ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 SECRET = "0123456789abcdef" * 2
+#: As `signing.sign` makes them.
+SIGNED = "WzE3MzI0ODAwMDAsMV0." + "aB3-_" * 8 + "xyz"
 
 
 @pytest.mark.parametrize(
@@ -183,6 +187,21 @@ SECRET = "0123456789abcdef" * 2
         ("2026-11-23 21:30:00 20261123213000", "2026-11-23 21:30:00 20261123213000"),
         ("ws_CO_191220191020363925", "ws_CO_191220191020363925"),
         ("nothing to hide", "nothing to hide"),
+        ("+254 712 345 678, 0712-345-678", "+254 712***678, 0712***678"),
+        ("Authorization: Bearer abcdefghijklmnop", "Authorization: Bearer <secret>"),
+        ("{'Authorization': 'Gate " + SECRET + "'}", "{'Authorization': 'Gate <secret>'}"),
+        ("sent Bearer abcdefghijklmnop", "sent Bearer <secret>"),
+        ("GET /calendar?token=short&format=ics", "GET /calendar?token=<secret>&format=ics"),
+        ('{"password": "maziwa", "new_password":"lala"}', '{"password": "<secret>", "new_password":"<secret>"}'),
+        (f"GET /t/{SIGNED}/qr.svg", "GET /t/<secret>/qr.svg"),
+        (f"GET /calendar/{SIGNED}.ics", "GET /calendar/<secret>.ics"),
+        (f"GET /gate#{SECRET}", "GET /gate#<secret>"),
+        ("reset/" + "aB3-_" * 8 + "xyz", "reset/<secret>"),
+        ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.x_y-z", "<secret>"),
+        ("QR " + "A7" * 74 + "B", "QR <secret>"),
+        ("ticket TK7P-4M2Q-9XWD", "ticket <secret>"),
+        ("$2b$12$" + "a" * 53, "<secret>"),
+        ("a gate closed, tokens: 5", "a gate closed, tokens: 5"),
     ],
 )
 def test_a_log_line_names_nobodys_phone_or_secret(said: str, kept: str) -> None:
@@ -190,12 +209,12 @@ def test_a_log_line_names_nobodys_phone_or_secret(said: str, kept: str) -> None:
 
 
 @contextmanager
-def log_as_the_app_does() -> Iterator[io.StringIO]:
+def log_as_the_app_does(*, is_json: bool = False, secrets: Sequence[str] = ()) -> Iterator[io.StringIO]:
     """What is logged meanwhile, as it would stand on standard error."""
     root = logging.getLogger()
     handlers, level = root.handlers, root.level
     try:
-        logger.configure("INFO")
+        logger.configure("INFO", is_json=is_json, secrets=secrets)
         written = io.StringIO()
         handler = root.handlers[0]
         assert isinstance(handler, logging.StreamHandler)
@@ -219,12 +238,53 @@ def test_arguments_and_tracebacks_are_masked_too() -> None:
     assert SECRET not in written
 
 
+def test_what_the_settings_keep_secret_is_masked_wherever_it_stands() -> None:
+    with log_as_the_app_does(secrets=["hush", "hush-hush", "no"]) as log:
+        logging.getLogger("ticksy.test").warning("no: hush-hush")
+    assert "no: <secret>" in log.getvalue()  # what is very short would be found everywhere
+    with log_as_the_app_does() as log:
+        logging.getLogger("ticksy.test").warning("hush-hush")
+    assert "hush-hush" in log.getvalue()
+
+
+def test_a_long_text_is_masked_in_no_time() -> None:
+    for text in ("a" * 200_000, "token" * 40_000, "A1b-" * 50_000, "0712 " * 40_000, "x." * 100_000):
+        started = time.perf_counter()
+        logger.redact(text)
+        assert time.perf_counter() - started < 2, text[:10]
+
+
 def test_a_request_is_logged_by_its_rule_with_its_id(client: FlaskClient) -> None:
     with log_as_the_app_does() as log:
         answer = client.get(f"/payments/check/{SECRET}?token={SECRET}")
-    assert f"[{answer.headers['X-Request-Id']}]" in log.getvalue()
-    assert "GET /payments/check/<secret:poll_id> 404" in log.getvalue()
-    assert SECRET not in log.getvalue()
+    [line] = log.getvalue().splitlines()
+    for told in (answer.headers["X-Request-Id"], "GET", "/payments/check/<secret:poll_id>", "404"):
+        assert told in line
+    assert SECRET not in line
+
+
+def test_programs_read_a_line_as_an_object(client: FlaskClient) -> None:
+    with log_as_the_app_does(is_json=True) as log:
+        answer = client.get(f"/payments/check/{SECRET}")
+        try:
+            raise ValueError("no such phone: 254712345678")
+        except ValueError:
+            logging.getLogger("ticksy.test").exception("a\nb")
+    request, fault = (json.loads(line) for line in log.getvalue().splitlines())
+    assert request["timestamp"].endswith("Z")
+    del request["timestamp"], request["milliseconds"]
+    assert request == {
+        "event": "request",
+        "level": "info",
+        "logger": "ticksy.http",
+        "request_id": answer.headers["X-Request-Id"],
+        "method": "GET",
+        "route": "/payments/check/<secret:poll_id>",
+        "status": 404,
+        "address": "127.0.0.1",
+    }
+    assert (fault["event"], fault["level"]) == ("a\nb", "error")
+    assert "no such phone: 254712***678" in fault["exception"]
 
 
 # ── Pages ─────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -28,13 +28,35 @@ def is_listed(address: str | None, allowed: Sequence[str]) -> bool:
     """Whether the address is one of `allowed`, or in one of its networks. An empty list allows every address."""
     if not allowed:
         return True
+    caller = _parse(address)
+    return caller is not None and any(caller in ipaddress.ip_network(one, strict=False) for one in allowed)
+
+
+def network_of(address: str | None) -> str:
+    """The neighbourhood of an address: a phone that gets another one from its carrier mostly stays within it."""
+    caller = _parse(address)
+    if caller is None:
+        return ""
+    bits = 24 if caller.version == 4 else 48
+    return str(ipaddress.ip_network(f"{caller}/{bits}", strict=False))
+
+
+def subscriber_of(address: str | None) -> str:
+    """Who cannot be told apart by address: IPv4 as it is; of IPv6, where one customer has at least so much, the /64."""
+    caller = _parse(address)
+    if caller is None or caller.version == 4:
+        return str(caller or "")
+    return str(ipaddress.ip_network(f"{caller}/64", strict=False))
+
+
+def _parse(address: str | None) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
         caller = ipaddress.ip_address(address or "")
     except ValueError:
-        return False
+        return None
     if isinstance(caller, ipaddress.IPv6Address) and caller.ipv4_mapped is not None:
-        caller = caller.ipv4_mapped
-    return any(caller in ipaddress.ip_network(one, strict=False) for one in allowed)
+        return caller.ipv4_mapped
+    return caller
 
 
 def is_network(text: str) -> bool:

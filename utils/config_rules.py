@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import re
 import zlib
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from utils import carriers
 from utils.callers import LOOPBACK, is_network
@@ -27,6 +28,8 @@ SIMULATED = {
 SIMULATED_INITIATOR = ("simulator-initiator", "simulator-initiator-password")
 SIMULATED_C2B_SECRET = "0123456789abcdef0123456789abcdef"
 SANDBOX_SHORTCODE = SIMULATED["MPESA_SHORTCODE"]
+#: A carrier puts thousands of buyers behind one address.
+MIN_RATELIMIT_PER_MINUTE = 600
 MIN_SECRET_LENGTH, MIN_MPESA_SECRET_LENGTH = 32, 16
 
 
@@ -49,6 +52,8 @@ def faults(settings: Settings) -> list[str]:
         found.append("MPESA_PARTY_B must be the till for CustomerBuyGoodsOnline")
     if settings.MPESA_PARTY_B and not re.fullmatch(r"[0-9]{5,7}", settings.MPESA_PARTY_B):
         found.append("MPESA_PARTY_B must be five to seven digits")
+    if settings.REDIS_URL and _parts(settings.REDIS_URL).scheme not in ("redis", "rediss"):
+        found.append("REDIS_URL must be a redis:// or rediss:// address")
     found += carriers.faults(
         mail_url=settings.MAIL_URL,
         mail_from=settings.MAIL_FROM,
@@ -78,6 +83,10 @@ def _faults_where_money_is_real(settings: Settings) -> list[str]:
     if not settings.DATABASE_URL:
         faults.append("DATABASE_URL is missing")
     faults += _secret_faults(settings)
+    if not settings.RATELIMIT_ENABLED:
+        faults.append("RATELIMIT_ENABLED may be false in development and testing only")
+    if settings.RATELIMIT_PER_MINUTE < MIN_RATELIMIT_PER_MINUTE:
+        faults.append(f"RATELIMIT_PER_MINUTE must be {MIN_RATELIMIT_PER_MINUTE} or more")
     for name in ("PUBLIC_URL", "CALLBACK_URL"):
         address = getattr(settings, name)
         if _parts(address).scheme != "https":
@@ -101,6 +110,8 @@ def _secret_faults(settings: Settings) -> list[str]:
         faults.append("SECRET_KEY is missing")
     elif len(settings.SECRET_KEY) < MIN_SECRET_LENGTH or _repeats_itself(settings.SECRET_KEY):
         faults.append(f"SECRET_KEY is weak: give at least {MIN_SECRET_LENGTH} random characters")
+    if any(len(old) < MIN_SECRET_LENGTH or _repeats_itself(old) for old in settings.SECRET_KEYS_OLD):
+        faults.append("SECRET_KEYS_OLD has a weak one")
     for name, simulated in SIMULATED.items():
         value = getattr(settings, name)
         if not value:
@@ -136,6 +147,13 @@ def _initiator_faults(settings: Settings) -> list[str]:
     ):
         faults.append("MPESA_CERTIFICATE is not a file that can be read")
     return faults
+
+
+def passwords(addresses: Iterable[str]) -> Iterator[str]:
+    """Those that stand in addresses, as they stand there and as they are meant."""
+    for address in addresses:
+        if password := _parts(address).password:
+            yield from (password, unquote(password))
 
 
 def _parts(address: str) -> SplitResult:

@@ -59,6 +59,11 @@ def transaction() -> Iterator[Session]:
         session.info["in_transaction"] = False
 
 
+def is_in_transaction() -> bool:
+    """Whether what is written now is the caller's to commit."""
+    return bool(db.session().info.get("in_transaction"))
+
+
 def stream(query: Select[Any], *, at_once: int = 500) -> Iterator[Row[Any]]:
     """Rows through a server-side cursor, so many in memory at once; for answers without end.
 

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
-from flask import Flask, Request, Response, g, json, request
+from flask import Flask, Request, Response, current_app, g, json, request
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 from sqlalchemy.exc import DBAPIError, OperationalError
@@ -19,7 +19,7 @@ from werkzeug.exceptions import NotFound as NoRoute
 from werkzeug.formparser import FormDataParser
 from werkzeug.routing import BaseConverter, IntegerConverter
 
-from utils import errors, logger
+from utils import browser_rules, errors, logger
 from utils.errors import FieldError, TicksyError
 from utils.references import BIGGEST_ID
 
@@ -212,7 +212,6 @@ def answer_secret(body: bytes | str, content_type: str, *, disposition: str | No
     """What whoever has the address may see, and nobody else should come across: kept, told and found nowhere."""
     response = Response(body, content_type=content_type)
     response.headers["Cache-Control"] = "no-store"
-    response.headers["Referrer-Policy"] = "no-referrer"
     response.headers["X-Robots-Tag"] = "noindex"
     if disposition is not None:
         response.headers["Content-Disposition"] = disposition
@@ -286,12 +285,20 @@ def answer_error(error: TicksyError) -> Response:
     body: dict[str, Any] = {"message": error.message, "code": error.code}
     if error.errors:
         body["errors"] = error.errors
+    if error.status in (429, 503):
+        body |= declared_by_view("while_busy", {})
     response = answer_json(json.dumps(body).encode(), error.status)
     if error.retry_after is not None:
         response.headers["Retry-After"] = str(error.retry_after)
     if error.status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"
     return response
+
+
+def declared_by_view(name: str, default: Any) -> Any:
+    """An attribute of the class that answers at the request's address."""
+    view = current_app.view_functions.get(request.endpoint or "")
+    return getattr(getattr(view, "view_class", None), name, default)
 
 
 def init_app(app: Flask) -> None:
@@ -354,9 +361,10 @@ def _begin() -> None:
 def _end(response: Response) -> Response:
     response.headers["X-Request-Id"] = logger.request_id.get()
     response.headers.setdefault("Cache-Control", "no-store")
-    response.headers.setdefault("X-Content-Type-Options", "nosniff")
+    browser_rules.apply(response, is_https=request.is_secure)
     # The rule, not the path: paths carry secrets.
     rule = request.url_rule.rule if request.url_rule else "(no such address)"
-    milliseconds = (time.perf_counter() - g.get("started", time.perf_counter())) * 1000
-    log.info("%s %s %s %.0f ms", request.method, rule, response.status_code, milliseconds)
+    milliseconds = round((time.perf_counter() - g.get("started", time.perf_counter())) * 1000)
+    told = {"method": request.method, "route": rule, "status": response.status_code, "milliseconds": milliseconds}
+    log.info("request", extra=told | {"address": request.remote_addr})
     return response

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterable
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
@@ -22,13 +23,15 @@ def seal(plain: bytes, *, key: str, purpose: str, beside: bytes) -> bytes:
     return nonce + _cipher(key, purpose).encrypt(nonce, plain, beside)
 
 
-def unseal(sealed: bytes, *, key: str, purpose: str, beside: bytes) -> bytes:
-    """Raises CannotOpen."""
+def unseal(sealed: bytes, *, keys: Iterable[str], purpose: str, beside: bytes) -> bytes:
+    """With whichever of the keys it was sealed. Raises CannotOpen."""
     nonce, encrypted = sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:]
-    try:
-        return _cipher(key, purpose).decrypt(nonce, encrypted, beside)
-    except (InvalidTag, ValueError):
-        raise CannotOpen from None
+    for key in keys:
+        try:
+            return _cipher(key, purpose).decrypt(nonce, encrypted, beside)
+        except (InvalidTag, ValueError):
+            continue
+    raise CannotOpen
 
 
 def _cipher(key: str, purpose: str) -> ChaCha20Poly1305:

@@ -57,6 +57,7 @@ class Stage:
             "BCRYPT_ROUNDS": 4,
             "LOG_LEVEL": "WARNING",
             "STOP_SECONDS": 5,
+            "RATELIMIT_ENABLED": "false",
             "WEB_WORKERS": 2,
             "WEB_THREADS": 64,
             "WORKER_PAUSE_SECONDS": 0.2,
