@@ -143,8 +143,6 @@ class Settings(BaseModel):
     #: How often the worker looks for work.
     WORKER_PAUSE_SECONDS: float = Field(1, gt=0, le=60)
 
-    #: After so many days the people are taken out of raw payment messages.
-    MESSAGE_RETENTION_DAYS: float = Field(365, ge=30)
     #: Whether tries are counted and floods turned away; never without where people are real.
     RATELIMIT_ENABLED: bool = True
     #: Requests of one address in a minute, of which a mobile carrier's may be that of thousands.
@@ -152,6 +150,8 @@ class Settings(BaseModel):
     #: Where several machines count requests together, redis://…. Empty: each process counts its own.
     REDIS_URL: str = Field("", repr=False)
 
+    #: After so many days the people are taken out of raw payment messages.
+    MESSAGE_RETENTION_DAYS: float = Field(365, ge=30)
     ACCESS_TOKEN_MINUTES: int = Field(1440, ge=15, le=1440)
     #: How long a session lasts that is not refreshed.
     REFRESH_TOKEN_DAYS: int = Field(30, ge=1, le=365)

@@ -18,7 +18,7 @@ from sqlalchemy.exc import OperationalError
 from werkzeug.test import TestResponse
 
 from models import Counter, User
-from services import accounts, limits, log_in_limits, orders
+from services import accounts, credentials, limits, log_in_limits, orders
 from services.limits import Limit, TooManyAttempts
 from tests import live
 from tests.support import PASSWORD, Maker, changed_settings, together
@@ -239,7 +239,7 @@ def test_a_login_that_fails_by_a_fault_of_ours_is_counted(
         raise fault
 
     with monkeypatch.context() as patched:
-        patched.setattr(accounts, "password_matches", stumble)
+        patched.setattr(credentials, "password_matches", stumble)
         for _ in range(ONCE):
             log_in(client, user.email)
     assert log_in(client, user.email, PASSWORD).status_code == 429

@@ -21,7 +21,7 @@ from sqlalchemy import select
 
 from config import ROOT
 from models import Event, EventStatus, GatePass, OrderStatus, Payment, Role, User
-from services import accounts, gate_passes, inbox, judge, limits, log_in_limits, prompts
+from services import accounts, credentials, gate_passes, inbox, judge, limits, log_in_limits, prompts
 from services.limits import Limit
 from tests.gates import Gate, new_nonce, scan_of
 from tests.held_tickets import page_of
@@ -229,7 +229,7 @@ def forge_a_token(field: Field) -> bool:
 
 def _store_passwords_as_they_are(field: Field) -> None:
     field.replace(accounts, "hash_password", lambda password: password)
-    field.replace(accounts, "password_matches", lambda password, kept: password == kept)
+    field.replace(credentials, "password_matches", lambda password, kept: password == kept)
 
 
 @attack("a password out of a stolen dump", without=_store_passwords_as_they_are)
