@@ -8,7 +8,9 @@ from models import User
 from resources.base import ORGANIZERS, PUBLIC, Resource, endpoint
 from schemas.exports import ExportFormat, ExportLink
 from services import exports
+from services.sessions import AccountBanned
 from utils import tables
+from utils.errors import Forbidden
 
 
 class AttendeeExport(Resource):
@@ -27,7 +29,12 @@ class AttendeeExportLink(Resource):
 
 class AttendeeExportByLink(Resource):
     # The signed address is what admits, whoever's token comes with it.
-    @endpoint(access=PUBLIC, query=ExportFormat, returns=None)
+    @endpoint(
+        access=PUBLIC,
+        query=ExportFormat,
+        returns=None,
+        errors=(exports.LinkInvalid, exports.LinkExpired, AccountBanned, Forbidden),
+    )
     def get(self, _actor: User | None, event_id: int, token: str, query: ExportFormat) -> Response:
         """The file, while the maker of the address may still have it."""
         return _file(exports.export_by_link(event_id=event_id, file_format=query.format, token=token), query.format)

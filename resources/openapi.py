@@ -255,7 +255,11 @@ def _refusals(one: Operation) -> dict[str, Any]:
         same = told.setdefault(error.status, [])
         if error not in same:
             same.append(error)
-    return {str(status): _refusal(status, same) for status, same in sorted(told.items())}
+    refusals = {str(status): _refusal(status, same) for status, same in sorted(told.items())}
+    if "text/html" in one.endpoint.produces:  # a page says itself what is wrong, to who looks at it
+        for refusal in refusals.values():
+            refusal["content"]["text/html"] = {}
+    return refusals
 
 
 def _possible(one: Operation) -> Iterator[type[errors.TicksyError]]:

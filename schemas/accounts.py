@@ -63,8 +63,11 @@ class _Proof(Request):
     code: Annotated[_Code | None, EMPTY_IS_NONE] = None
 
 
-class LogIn(_Proof):
+class LogIn(Request):
     email: _TypedEmail
+    #: With two-factor log-in, the code of the app may follow right after it instead.
+    password: _Password
+    code: Annotated[_Code | None, EMPTY_IS_NONE] = None
 
 
 class ProfileChanges(Changes):

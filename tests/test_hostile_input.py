@@ -487,14 +487,16 @@ NO_IDS = [
 @pytest.mark.parametrize("value", NO_IDS, ids=lambda value: value[:12])
 def test_what_is_no_id_is_404_everywhere(client: FlaskClient, make: Maker, value: str) -> None:
     headers = make.headers(make.admin())
-    for method, address, _ in every_endpoint():
+    for method, address, declared in every_endpoint():
         if "<" in address:
             start = address.index("<")
+            # Of a code, or a signed address, it is found out only after the body was read.
+            is_read_first = declared.body is not None and not address.startswith("<id:", start)
             wrong = address[:start] + value + address[address.index(">") + 1 :]
             wrong = wrong.replace("<id:ticket_type_id>", "1")
             answer = client.open(wrong, method=method, headers=headers)
             assert_is_refused(answer, (method, wrong))
-            assert answer.status_code == 404, (method, wrong)
+            assert answer.status_code == 404 or (is_read_first and answer.status_code == 422), (method, wrong)
 
 
 def test_the_largest_id_is_simply_not_there(client: FlaskClient, make: Maker) -> None:

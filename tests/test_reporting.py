@@ -395,12 +395,12 @@ def test_the_file_says_what_the_report_says_and_ends_in_the_totals(
 def test_figures_cost_as_many_statements_for_many_events_as_for_one(
     client: FlaskClient, make: Maker, admin: User, path: str
 ) -> None:
-    costs = []
+    costs, headers = [], make.headers(admin)
     for count in (1, 5):
         for _ in range(count):
             make.paid_order()
         with recorded(make) as statements:
-            assert client.get(f"/admin/{path}", headers=make.headers(admin)).data
+            assert client.get(f"/admin/{path}", headers=headers).data
         costs.append(len(statements))
     assert costs[0] == costs[1] <= 3
 
