@@ -123,6 +123,8 @@ def prepare_environment() -> dict[str, str]:
     _default(environment, "SIM_LEDGER", LEDGER)
     _default(environment, "MAIL_URL", f"smtp://{HOST}:{environment['SMTP_PORT']}")
     _default(environment, "MAILBOX", MAILBOX)
+    # Whoever tries it out, by hand or with Postman, need not open the mail of every organizer first.
+    _default(environment, "REQUIRE_VERIFIED_EMAIL", "false")
     _default(environment, "MAIL_FROM", "Ticksy <tickets@ticksy.example.com>")
     # A web worker told to stop while it starts misses that, and would be waited for without end.
     _default(environment, "STOP_SECONDS", "3")
