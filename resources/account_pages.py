@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from flask import Response, render_template
@@ -13,9 +14,6 @@ from schemas.common import Nothing
 from services import email_addresses, one_time, passwords
 from utils import http
 from utils.errors import Conflict, Invalid, TicksyError
-
-#: The page has one form, which comes back to it, and nothing of anybody else's.
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
 
 @dataclass(frozen=True)
@@ -54,8 +52,25 @@ class _LinkPage(Resource):
             wants_password=self.purpose is TokenPurpose.RESET_PASSWORD,
         )
 
-    def _done(self) -> Response:
+    def _do(self, mailed: str, act: Callable[[], object]) -> Response:
+        """What the form asks about; it is shown again where that cannot be."""
+        try:
+            act()
+        except (one_time.LinkInvalid, Conflict, Invalid) as error:
+            return self._answer(mailed, fault=error)
         return _page(200, heading=self.words.done, text=self.words.then)
+
+
+class _ButtonPage(_LinkPage):
+    @staticmethod
+    def act(secret: str) -> object:
+        """What the button does, with the secret of the link."""
+        raise NotImplementedError
+
+    @endpoint(access=PUBLIC, body=Nothing, returns=None, produces=("text/html",))
+    def post(self, _actor: User | None, mailed: str, body: Nothing) -> Response:
+        """Do what the page asks about: its button."""
+        return self._do(mailed, lambda: self.act(mailed))
 
 
 class PasswordResetPage(_LinkPage):
@@ -71,15 +86,12 @@ class PasswordResetPage(_LinkPage):
     @endpoint(access=PUBLIC, body=ChosenPassword, returns=None, produces=("text/html",))
     def post(self, _actor: User | None, mailed: str, body: ChosenPassword) -> Response:
         """Set the password that was typed on the page."""
-        try:
-            passwords.reset_password(secret=mailed, password=body.password)
-        except (one_time.LinkInvalid, Invalid) as error:
-            return self._answer(mailed, fault=error)
-        return self._done()
+        return self._do(mailed, lambda: passwords.reset_password(secret=mailed, password=body.password))
 
 
-class EmailVerificationPage(_LinkPage):
+class EmailVerificationPage(_ButtonPage):
     purpose = TokenPurpose.VERIFY_EMAIL
+    act = staticmethod(email_addresses.verify)
     words = Words(
         heading="Is this your e-mail address?",
         text="With the button you confirm that you read what comes to it.",
@@ -88,18 +100,10 @@ class EmailVerificationPage(_LinkPage):
         then="Your e-mail address is confirmed.",
     )
 
-    @endpoint(access=PUBLIC, body=Nothing, returns=None, produces=("text/html",))
-    def post(self, _actor: User | None, mailed: str, body: Nothing) -> Response:
-        """Confirm that the address is one's own: the page's button."""
-        try:
-            email_addresses.verify(mailed)
-        except one_time.LinkInvalid as error:
-            return self._answer(mailed, fault=error)
-        return self._done()
 
-
-class EmailConfirmationPage(_LinkPage):
+class EmailConfirmationPage(_ButtonPage):
     purpose = TokenPurpose.CHANGE_EMAIL
+    act = staticmethod(email_addresses.confirm_change)
     words = Words(
         heading="Use this e-mail address?",
         text="Your account at Ticksy gets it in place of the one that it has.",
@@ -108,18 +112,10 @@ class EmailConfirmationPage(_LinkPage):
         then="From now on you log in with the new one.",
     )
 
-    @endpoint(access=PUBLIC, body=Nothing, returns=None, produces=("text/html",))
-    def post(self, _actor: User | None, mailed: str, body: Nothing) -> Response:
-        """Take the new address: the page's button."""
-        try:
-            email_addresses.confirm_change(mailed)
-        except (one_time.LinkInvalid, Conflict) as error:
-            return self._answer(mailed, fault=error)
-        return self._done()
 
-
-class EmailUndoingPage(_LinkPage):
+class EmailUndoingPage(_ButtonPage):
     purpose = TokenPurpose.UNDO_EMAIL_CHANGE
+    act = staticmethod(email_addresses.undo_change)
     words = Words(
         heading="Take the change back?",
         text="Your account gets this e-mail address again, everybody is logged out, and the password works no more.",
@@ -127,15 +123,6 @@ class EmailUndoingPage(_LinkPage):
         done="Your account has its old address back",
         then="We have mailed you a link to choose a new password.",
     )
-
-    @endpoint(access=PUBLIC, body=Nothing, returns=None, produces=("text/html",))
-    def post(self, _actor: User | None, mailed: str, body: Nothing) -> Response:
-        """Take the change of address back: the page's button."""
-        try:
-            email_addresses.undo_change(mailed)
-        except (one_time.LinkInvalid, Conflict) as error:
-            return self._answer(mailed, fault=error)
-        return self._done()
 
 
 def _page(
@@ -150,7 +137,4 @@ def _page(
     page = render_template(
         "account_link.html", heading=heading, text=text, button=button, fault=fault, wants_password=wants_password
     )
-    response = http.answer_secret(page, "text/html; charset=utf-8")
-    response.status_code = status
-    response.headers["Content-Security-Policy"] = _POLICY
-    return response
+    return http.answer_form(page, status)

@@ -41,8 +41,8 @@ def get_address(actor: User) -> str:
     """Where a program subscribes to the actor's feed, without logging in.
 
     The address is made anew each time, out of SECRET_KEY and `calendar_version`. So it can be shown again, nothing in
-    the database or a copy of it opens anybody's feed, and looking it up writes nothing. The price is that a new
-    SECRET_KEY changes every address.
+    the database or a copy of it opens anybody's feed, and looking it up writes nothing. The price is that an
+    address ends when SECRET_KEYS_OLD has the key no more that it was signed with.
     """
     token = signing.sign(_PURPOSE, (actor.id, actor.calendar_version), expires_at=None)
     return f"{settings.PUBLIC_URL}/calendar/{token}.ics"

@@ -9,7 +9,7 @@ from sqlalchemy import and_, select
 from models import TwoFactor, User
 from services import log_in_limits, two_factor
 from services.log_in_limits import Caller
-from utils.database import db, transaction
+from utils.database import lock, transaction
 from utils.errors import Forbidden, Unauthenticated
 from utils.security import password_matches
 
@@ -90,7 +90,7 @@ def spend(proof: Proof) -> bool:
 
     Within the caller's transaction; from here on the user is locked, and as he is now.
     """
-    db.session.refresh(proof.user, with_for_update={"key_share": True})
+    lock(proof.user)
     if proof.user.password_hash != proof.password_hash:
         return False
     return proof.use is None or two_factor.spend(proof.use)

@@ -6,7 +6,6 @@ that takes the change back. Where no e-mail is sent, none of this can be, and an
 
 from __future__ import annotations
 
-import secrets
 from datetime import timedelta
 
 from sqlalchemy import select
@@ -24,9 +23,9 @@ from models import (
 from services import audit, credentials, notifications, one_time, passwords, sessions
 from services.notifications import Message
 from utils import clock
-from utils.database import db, transaction, violated
+from utils.database import db, lock, transaction, violated
 from utils.errors import Conflict
-from utils.security import hash_password
+from utils.security import hash_password, new_secret
 
 #: A link that is asked for again so soon is on its way.
 _PAUSE_SECONDS = 3600
@@ -66,7 +65,7 @@ def send_verification_again(actor: User) -> None:
     """Raises MailOff, AlreadyVerified."""
     notifications.check_mail()
     with transaction():
-        _lock(actor)
+        lock(actor)
         if actor.email_verified_at is not None:
             raise AlreadyVerified
         send_verification(actor)
@@ -75,7 +74,7 @@ def send_verification_again(actor: User) -> None:
 
 def remind_to_verify(user: User) -> None:
     """Ask again, unless that was just done: something waits for the answer. Within the caller's transaction."""
-    _lock(user)
+    lock(user)
     recent = select(OneTimeToken.id).where(
         OneTimeToken.user_id == user.id,
         OneTimeToken.purpose == TokenPurpose.VERIFY_EMAIL,
@@ -151,7 +150,7 @@ def undo_change(secret: str) -> None:
 
     Raises LinkInvalid, EmailTaken when somebody else has the old address by now.
     """
-    nobodys = hash_password(secrets.token_urlsafe())
+    nobodys = hash_password(new_secret())
     try:
         with transaction() as session:
             token, user = one_time.take(TokenPurpose.UNDO_EMAIL_CHANGE, secret)
@@ -178,10 +177,6 @@ def _set(user: User, email: str, *, is_verified: bool) -> None:
 def _mail(kind: NotificationKind, purpose: TokenPurpose, user: User, address: str, **more: str) -> None:
     facts = one_time.issue(purpose, user, address) | more
     notifications.queue(kind, [Message(user, f"token {facts['token_id']}", facts, address=address)])
-
-
-def _lock(user: User) -> None:
-    db.session.refresh(user, with_for_update={"key_share": True})
 
 
 def _taken(error: IntegrityError) -> Exception:

@@ -14,7 +14,7 @@ from sqlalchemy import delete, select, update
 from config import settings
 from models import AccountStatus, OneTimeToken, TokenPurpose, User
 from utils import clock, sealing
-from utils.database import db, transaction
+from utils.database import db, lock, transaction
 from utils.errors import NotFound
 from utils.security import hash_secret, new_secret
 
@@ -105,7 +105,7 @@ def take(purpose: TokenPurpose, secret: str) -> tuple[OneTimeToken, User]:
     """
     token, user = find(purpose, secret)
     # First the user, as everybody does who issues or revokes tokens.
-    db.session.refresh(user, with_for_update={"key_share": True})
+    lock(user)
     taken = db.session.scalar(
         update(OneTimeToken)
         .where(OneTimeToken.id == token.id, OneTimeToken.ended_at.is_(None), OneTimeToken.expires_at > clock.now())

@@ -6,7 +6,7 @@ from config import settings
 from models import OPTIONAL_NOTIFICATIONS, NotificationKind, User
 from services import audit, consents
 from utils import signing
-from utils.database import db, transaction
+from utils.database import lock, transaction
 from utils.errors import NotFound
 
 _PURPOSE = "unsubscribe"
@@ -24,15 +24,10 @@ def sorted_kinds() -> list[NotificationKind]:
 def change_preferences(*, actor: User, changes: dict[str, bool]) -> dict[str, bool]:
     """`changes` are wishes by kind; what it does not name stays as it is."""
     with transaction():
-        _lock(actor)
+        lock(actor)
         wanted = get_preferences(actor) | changes
         _mute(actor, [kind for kind, is_wanted in wanted.items() if not is_wanted])
     return get_preferences(actor)
-
-
-def _lock(user: User) -> None:
-    """Of two changes at once, the second sees the first."""
-    db.session.refresh(user, with_for_update={"key_share": True})
 
 
 def _mute(user: User, kinds: list[str]) -> None:
@@ -64,7 +59,7 @@ def unsubscribe(token: str) -> NotificationKind:
         user = session.get(User, user_id)
         if user is None:
             raise NotFound("There is no such account any more.")
-        _lock(user)
+        lock(user)
         _mute(user, [one.value for one in sorted_kinds() if one is kind or one.value in user.muted_notifications])
     return kind
 

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from models import TwoFactor, User
 from services import audit, credentials, two_factor
 from utils import clock
-from utils.database import db, transaction
+from utils.database import lock, transaction
 from utils.errors import Conflict, Invalid, NotFound
 
 _ISSUER = "Ticksy"
@@ -77,7 +77,7 @@ def confirm(*, actor: User, code: str) -> list[str]:
     Raises TwoFactorNotStarted, TwoFactorOn, WrongCode.
     """
     with transaction():
-        _lock(actor)
+        lock(actor)
         kept = two_factor.find(actor.id)
         if kept is None:
             raise TwoFactorNotStarted
@@ -122,7 +122,7 @@ def turn_off_for(email: str) -> None:
         user = session.scalar(select(User).where(User.email == email.lower()))
         if user is None:
             raise NotFound("There is no account with this e-mail address.")
-        _lock(user)
+        lock(user)
         kept = two_factor.find(user.id)
         if kept is None:
             raise TwoFactorOff
@@ -135,7 +135,3 @@ def _spend(proof: credentials.Proof) -> TwoFactor | None:
     if not credentials.spend(proof):
         raise credentials.WrongPassword
     return two_factor.find(proof.user.id)
-
-
-def _lock(user: User) -> None:
-    db.session.refresh(user, with_for_update={"key_share": True})

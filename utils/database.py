@@ -64,6 +64,11 @@ def is_in_transaction() -> bool:
     return bool(db.session().info.get("in_transaction"))
 
 
+def lock(row: Base) -> None:
+    """The row as it is now, held until the transaction ends; others may still add rows that refer to it."""
+    db.session.refresh(row, with_for_update={"key_share": True})
+
+
 def stream(query: Select[Any], *, at_once: int = 500) -> Iterator[Row[Any]]:
     """Rows through a server-side cursor, so many in memory at once; for answers without end.
 

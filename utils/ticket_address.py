@@ -2,7 +2,7 @@
 
 Who has the first has what the ticket's holder gets; who has the second gets the ticket, once. Both are made anew each
 time, out of SECRET_KEY, so nothing in the database or a copy of it opens a ticket. A page's names the rotation, so it
-ends when the ticket is issued anew. A new SECRET_KEY changes them.
+ends when the ticket is issued anew. Both end when SECRET_KEYS_OLD has the key no more that they were signed with.
 """
 
 from __future__ import annotations
