@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import BigInteger, CheckConstraint, Computed, ForeignKey, Index, inspect, literal, text
 from sqlalchemy.dialects.postgresql import TSVECTOR
@@ -26,7 +26,69 @@ _WORDS = (
 )
 
 
-class Event(Model):
+class EventRules:
+    """What follows from an event's facts, however they were read."""
+
+    if TYPE_CHECKING:
+        id: Any
+        organizer_id: Any
+        status: Any
+        starts_at: Any
+        ends_at: Any
+        ticket_types: Any
+
+    def is_run_by(self, user: User | None) -> bool:
+        """Whether the user is its organizer or an admin."""
+        return user is not None and bool(self.organizer_id == user.id or user.is_admin)
+
+    @property
+    def has_started(self) -> bool:
+        return bool(self.starts_at <= clock.now())
+
+    @property
+    def is_over(self) -> bool:
+        return bool(self.ends_at <= clock.now())
+
+    @property
+    def lowest_price_kes(self) -> int | None:
+        return min((ticket_type.price_kes for ticket_type in self.ticket_types), default=None)
+
+    @property
+    def attendee_count(self) -> int:
+        """Tickets sold."""
+        return sum(ticket_type.sold for ticket_type in self.ticket_types)
+
+
+class TicketTypeRules:
+    """What follows from a ticket type's facts and its event's, however they were read."""
+
+    if TYPE_CHECKING:
+        quantity: Any
+        sold: Any
+        held: Any
+        held_by_ended: Any
+        sales_start_at: Any
+        sales_end_at: Any
+        event: Any
+
+    @property
+    def available(self) -> int:
+        """Places one could order now, as true as the query that loaded `held_by_ended`."""
+        return int(self.quantity - self.sold - self.held + (self.held_by_ended or 0))
+
+    @property
+    def is_on_sale(self) -> bool:
+        """Whether its event and its sales period let it be ordered now, stock aside."""
+        now = clock.now()
+        return bool(
+            self.event.status is EventStatus.APPROVED
+            and not self.event.has_started
+            and (self.sales_start_at is None or self.sales_start_at <= now)
+            and (self.sales_end_at is None or now < self.sales_end_at)
+        )
+
+
+class Event(EventRules, Model):
     """Something to go to. Written by its organizer; its status also by admins."""
 
     __tablename__ = "events"
@@ -105,27 +167,6 @@ class Event(Model):
             self.cancelled_in_public = self.status is EventStatus.APPROVED
         self.status = status
 
-    def is_run_by(self, user: User | None) -> bool:
-        """Whether the user is its organizer or an admin."""
-        return user is not None and (self.organizer_id == user.id or user.is_admin)
-
-    @property
-    def has_started(self) -> bool:
-        return self.starts_at <= clock.now()
-
-    @property
-    def is_over(self) -> bool:
-        return self.ends_at <= clock.now()
-
-    @property
-    def lowest_price_kes(self) -> int | None:
-        return min((ticket_type.price_kes for ticket_type in self.ticket_types), default=None)
-
-    @property
-    def attendee_count(self) -> int:
-        """Tickets sold."""
-        return sum(ticket_type.sold for ticket_type in self.ticket_types)
-
 
 #: What a calendar shows of an event.
 _IN_CALENDARS = ("title", "description", "location", "starts_at", "ends_at", "status")
@@ -139,7 +180,7 @@ def _count_edit(_mapper: Any, _connection: Any, event: Event) -> None:
         event.calendar_sequence += 1
 
 
-class TicketType(Model):
+class TicketType(TicketTypeRules, Model):
     """What is on sale: a price and a number of places. `sold` and `held` are moved by `services.stock` alone."""
 
     __tablename__ = "ticket_types"
@@ -172,19 +213,3 @@ class TicketType(Model):
         CheckConstraint("sales_start_at < sales_end_at", name="sales_start_before_they_end"),
         Index("one_ticket_type_of_a_name", "event_id", text("lower(name)"), unique=True),
     )
-
-    @property
-    def available(self) -> int:
-        """Places one could order now, as true as the query that loaded `held_by_ended`."""
-        return self.quantity - self.sold - self.held + (self.held_by_ended or 0)
-
-    @property
-    def is_on_sale(self) -> bool:
-        """Whether its event and its sales period let it be ordered now, stock aside."""
-        now = clock.now()
-        return (
-            self.event.status is EventStatus.APPROVED
-            and not self.event.has_started
-            and (self.sales_start_at is None or self.sales_start_at <= now)
-            and (self.sales_end_at is None or now < self.sales_end_at)
-        )

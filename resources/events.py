@@ -18,26 +18,26 @@ from schemas.events import (
     OwnEventListed,
 )
 from schemas.payments import EventRefunds
-from services import events, refunds
+from services import catalogue, events, refunds
 from utils import http
 from utils.images import BadImage
+from utils.pagination import Page as PageOfRows
 
 
 class EventList(Resource):
     @endpoint(access=PUBLIC, query=EventSearch, returns=list[EventListed], conditional=True)
-    def get(self, _actor: User | None, query: EventSearch) -> Select[tuple[Event]]:
+    def get(self, _actor: User | None, query: EventSearch) -> PageOfRows:
         """Approved events that are not over."""
-        return events.search_events(
-            events.Search(
-                words=query.q,
-                category=query.category,
-                location=query.location,
-                starts_from=query.from_,
-                starts_until=query.to,
-                max_price_kes=query.max_price,
-                sort=events.Sort(query.sort),
-            )
+        search = catalogue.Search(
+            words=query.q,
+            category=query.category,
+            location=query.location,
+            starts_from=query.from_,
+            starts_until=query.to,
+            max_price_kes=query.max_price,
+            sort=catalogue.Sort(query.sort),
         )
+        return catalogue.search_events(search, page=query.page, per_page=query.per_page)
 
     @endpoint(access=ORGANIZERS, body=NewEvent, returns=EventSaved, status=201, takes_image=True, errors=(BadImage,))
     def post(self, actor: User, body: NewEvent) -> Event:
@@ -49,7 +49,7 @@ class EventDetail(Resource):
     @endpoint(access=PUBLIC, returns=OwnEvent | EventOut, conditional=True)
     def get(self, actor: User | None, event_id: int) -> OwnEvent | EventOut:
         """One event; its organizer and admins also see why it was rejected."""
-        event = events.get_event(actor=actor, event_id=event_id)
+        event = catalogue.get_event(actor=actor, event_id=event_id)
         return (OwnEvent if event.is_run_by(actor) else EventOut).model_validate(event)
 
     @endpoint(access=ORGANIZERS, body=EventChanges, returns=EventSaved, takes_image=True, errors=(BadImage,))

@@ -22,14 +22,16 @@ def record(actor: User | None, action: str, target: _HasId, **details: Any) -> N
 
 def record_all(actor: User | None, action: str, kind: type[_HasId], ids: Iterable[int], **details: Any) -> None:
     """Add a line for each of many rows of a kind that were changed by one statement."""
-    db.session.add_all(
-        AuditLog(
-            user_id=actor.id if actor else None,
-            action=action,
-            target_type=kind.__name__.lower(),
-            target_id=one,
-            details=details,
-            ip_address=remote_address.get(),
-        )
-        for one in ids
+    db.session.add_all(line(actor, action, kind, one, **details) for one in ids)
+
+
+def line(actor: User | None, action: str, kind: type[_HasId], target_id: int | None, **details: Any) -> AuditLog:
+    """A line that the caller writes, with the id of what it is about."""
+    return AuditLog(
+        user_id=actor.id if actor else None,
+        action=action,
+        target_type=kind.__name__.lower(),
+        target_id=target_id,
+        details=details,
+        ip_address=remote_address.get(),
     )

@@ -10,19 +10,21 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 
-from sqlalchemy import Connection, Engine, Select, and_, func, literal, or_, select
+from sqlalchemy import ARRAY, BigInteger, Connection, Engine, Select, and_, func, literal, or_, select
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.orm import contains_eager, with_expression
 
 from config import settings
 from models import Event, EventStatus, Order, OrderItem, OrderStatus, TicketType, User
+from models.catalogue import EventRules, TicketTypeRules
 from services import events, stock
 from utils import background, clock, live, stopping
-from utils.database import connect_alone, db, transaction
+from utils.database import connect_alone, db
 from utils.errors import NotFound, Unavailable
+from utils.prepared import Prepared, given
 
 log = logging.getLogger(__name__)
 
@@ -72,33 +74,62 @@ class Left:
 
 def read_left(*, actor: User | None, event_id: int) -> Left:
     """Of an event the actor may see. Raises NotFound."""
-    event = db.session.scalars(_with_types([event_id])).unique().one_or_none()
+    event = _read([event_id]).get(event_id)
     if event is None or not events.may_see(actor, event):
         raise NotFound("There is no such event.")
     return _left_of(event)
 
 
 def _read_all(event_ids: Collection[int]) -> dict[int, Left]:
-    with transaction() as session:
-        return {event.id: _left_of(event) for event in session.scalars(_with_types(event_ids)).unique()}
+    return {event_id: _left_of(event) for event_id, event in _read(event_ids).items()}
 
 
-def _with_types(event_ids: Collection[int]) -> Select[tuple[Event]]:
-    return (
-        select(Event)
-        .outerjoin(Event.ticket_types)
-        .where(Event.id.in_(event_ids))
-        .options(
-            contains_eager(Event.ticket_types).options(
-                with_expression(TicketType.held_by_ended, stock.held_by_ended_orders())
-            )
-        )
-        .order_by(Event.id, TicketType.price_kes, TicketType.id)
-        .execution_options(populate_existing=True)
+@dataclass(slots=True)
+class _Type(TicketTypeRules):
+    event: _Event
+    id: int
+    name: str
+    quantity: int
+    sold: int
+    held: int
+    sales_start_at: datetime | None
+    sales_end_at: datetime | None
+    held_by_ended: int
+
+
+@dataclass(slots=True)
+class _Event(EventRules):
+    id: int
+    status: EventStatus
+    starts_at: datetime
+    organizer_id: int
+    ticket_types: list[_Type] = field(default_factory=list)
+
+
+def _read(event_ids: Collection[int]) -> dict[int, _Event]:
+    found: dict[int, _Event] = {}
+    for event_id, status, starts_at, organizer_id, *facts in _LEFT.rows(event_ids=list(event_ids), now=clock.now()):
+        event = found.get(event_id)
+        if event is None:
+            event = found[event_id] = _Event(event_id, EventStatus(status), starts_at, organizer_id)
+        if facts[0] is not None:
+            event.ticket_types.append(_Type(event, *facts))
+    return found
+
+
+_LEFT = Prepared(
+    select(
+        *(Event.id, Event.status, Event.starts_at, Event.organizer_id),
+        *(TicketType.id, TicketType.name, TicketType.quantity, TicketType.sold, TicketType.held),
+        *(TicketType.sales_start_at, TicketType.sales_end_at, stock.held_by_ended_orders(given("now"))),
     )
+    .outerjoin(TicketType, TicketType.event_id == Event.id)
+    .where(Event.id == func.any(given("event_ids", type_=ARRAY(BigInteger))))
+    .order_by(Event.id, TicketType.price_kes, TicketType.id)
+)
 
 
-def _left_of(event: Event) -> Left:
+def _left_of(event: _Event) -> Left:
     types = tuple(TypeLeft(one.id, one.name, one.available, one.is_on_sale) for one in event.ticket_types)
     return Left(event.id, event.status, types)
 

@@ -5,12 +5,15 @@ Promise two lives here and in `services.stock`: an order is written together wit
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 
-from sqlalchemy import and_, func, or_, select
-from sqlalchemy.orm import joinedload, with_expression
+from sqlalchemy import ARRAY, BigInteger, and_, func, or_, select
+from sqlalchemy.orm.attributes import set_committed_value
 
 from config import settings
 from models import (
@@ -23,19 +26,22 @@ from models import (
     TicketType,
     User,
 )
-from services import admission, audit, idempotency, occasions, orders, prompts, pushes, stock
+from services import admission, audit, idempotency, occasions, order_rows, orders, prompts, pushes, stock
 from services.idempotency import Taken
 from services.prompts import Prompt
 from services.settlement import lock_order
 from utils import clock, money
 from utils.database import db, transaction
-from utils.errors import Conflict, Invalid, NotFound
+from utils.errors import Conflict, Invalid, NotFound, Unavailable
+from utils.prepared import Prepared, given
 from utils.security import new_code, new_secret
 
 #: Ten Crockford characters, fifty bits; Daraja's AccountReference allows twelve.
 _REFERENCE_LENGTH = 10
 #: The same free cart again within this time is the same tap on the button.
 _DOUBLE_TAP_SECONDS = 60
+#: So many of a process's buyers are in PostgreSQL at once, and so long the others wait for their turn.
+_AT_ONCE, _PATIENCE_SECONDS = 4, 8
 
 
 class NotOnSale(Conflict):
@@ -69,7 +75,12 @@ class Placed:
 
     order_id: int
     prompt: Prompt | None
-    is_new: bool
+    #: The order with all that an answer shows of it, where it is new.
+    order: Order | None = None
+
+    @property
+    def is_new(self) -> bool:
+        return self.order is not None
 
 
 @dataclass(frozen=True)
@@ -92,9 +103,14 @@ def check_out(*, actor: User, phone: str, lines: Sequence[Line], taken: Taken | 
     if taken is not None and taken.done_order_id is not None:
         return Checkout(orders.get_order(actor=actor, order_id=taken.done_order_id), is_new=False)
     placed = place_order(actor=actor, phone=phone, lines=lines, taken=taken)
+    if placed.prompt is not None and not pushes.send_prompt(placed.prompt, at_once=placed.is_new):
+        return Checkout(orders.get_order(actor=actor, order_id=placed.order_id), placed.is_new)
+    order = placed.order
+    if order is None:
+        return Checkout(orders.get_order(actor=actor, order_id=placed.order_id), is_new=False)
     if placed.prompt is not None:
-        pushes.send_prompt(placed.prompt)
-    return Checkout(orders.get_order(actor=actor, order_id=placed.order_id), placed.is_new)
+        order.payment(placed.prompt.payment_id).move_to(PaymentStatus.PROMPTED)
+    return Checkout(order, is_new=True)
 
 
 def place_order(*, actor: User, phone: str, lines: Sequence[Line], taken: Taken | None = None) -> Placed:
@@ -108,23 +124,51 @@ def place_order(*, actor: User, phone: str, lines: Sequence[Line], taken: Taken 
     wanted = Counter[int]()
     for line in lines:
         wanted[line.ticket_type_id] += line.quantity
+    with _few_at_once():
+        try:
+            return _place(actor, phone, lines, wanted, taken)
+        except stock.NoRoom:
+            stock.free_ended(wanted)
+        try:
+            # Even if there was nothing to free: somebody else may be freeing it, whom this one then waits for.
+            return _place(actor, phone, lines, wanted, taken)
+        except stock.NoRoom:
+            raise stock.SoldOut from None
+
+
+@contextmanager
+def _few_at_once() -> Iterator[None]:
+    """In PostgreSQL, many that wait for one row slow each other down; here they cost nothing. Raises Unavailable."""
+    if not _turnstile.acquire(timeout=_PATIENCE_SECONDS):
+        raise Unavailable("Very many people are ordering at this moment. Please try again in a little while.")
+    try:
+        yield
+    finally:
+        _turnstile.release()
+
+
+_turnstile = threading.BoundedSemaphore(_AT_ONCE)
+
+
+def _place(actor: User, phone: str, lines: Sequence[Line], wanted: Counter[int], taken: Taken | None) -> Placed:
+    """Raises stock.NoRoom, and then nothing has happened."""
     with transaction():
         # One order of a buyer at a time: a double tap waits here, then finds the first tap's order.
-        db.session.execute(select(User.id).where(User.id == actor.id).with_for_update(key_share=True))
-        order = _find_same_order(actor, phone, _describe(wanted))
-        is_new = order is None
-        if order is None:
-            order, prompt = _create_order(actor, phone, lines, wanted, taken)
-        else:
-            idempotency.note_order(taken, order.id)
-            prompt = _renew_order(order, actor, lines)
-    return Placed(order.id, prompt, is_new)
+        _LOCK_BUYER.rows(buyer_id=actor.id)
+        cart = _read_cart(actor, phone, wanted)
+        if cart.same_order_id is not None:
+            order = lock_order(cart.same_order_id)
+            if order.is_open or order.status is OrderStatus.PAID:
+                idempotency.note_order(taken, order.id)
+                return Placed(order.id, _renew_order(order, actor, lines))
+        return _create_order(actor, phone, lines, wanted, taken, cart)
 
 
 def _create_order(
-    actor: User, phone: str, lines: Sequence[Line], wanted: Counter[int], taken: Taken | None
-) -> tuple[Order, Prompt | None]:
-    ticket_types = _load_ticket_types(wanted)
+    actor: User, phone: str, lines: Sequence[Line], wanted: Counter[int], taken: Taken | None, cart: _Cart
+) -> Placed:
+    ticket_types = cart.ticket_types
+    _check_cart(ticket_types, wanted)
     event = ticket_types[0].event
     _check_sale(ticket_types, wanted)
     total_kes = sum(one.price_kes * wanted[one.id] for one in ticket_types)
@@ -133,9 +177,12 @@ def _create_order(
             f"M-PESA carries at most {money.in_words(money.MPESA_LIMIT_KES)} at once. Please order fewer tickets.",
             code="amount_over_limit",
         )
-    _check_open_orders(actor, event)
+    if cart.open_orders >= settings.OPEN_ORDERS_PER_EVENT:
+        raise Conflict(
+            "You have open orders for this event. Please pay or cancel one of them first.",
+            code="too_many_open_orders",
+        )
     stock.sold_out_if_hopeless(ticket_types, wanted)
-
     order = Order(
         buyer_id=actor.id,
         event_id=event.id,
@@ -144,34 +191,54 @@ def _create_order(
         cart=_describe(wanted),
         total_kes=total_kes,
         phone=phone,
+        status=OrderStatus.PENDING,
+        refund_reason=None,
+        created_at=clock.now(),
         expires_at=clock.ahead(minutes=settings.HOLD_MINUTES),
+        paid_at=None,
+        cancelled_at=None,
         payments=[],
-        items=[
-            OrderItem(
-                ticket_type_id=one.id,
-                quantity=wanted[one.id],
-                unit_price_kes=one.price_kes,
-                attendees=_attendees(actor, lines, one.id),
-            )
-            for one in ticket_types
-        ],
     )
-    db.session.add(order)
-    db.session.flush()
-    idempotency.note_order(taken, order.id)
-    audit.record(actor, "order_placed", order, reference=order.reference, total_kes=total_kes)
+    set_committed_value(order, "event", event)
+    set_committed_value(order, "refunds", [])
+    set_committed_value(order, "tickets", [])
+    set_committed_value(
+        order,
+        "items",
+        [_new_item(one, wanted[one.id], _attendees(actor, lines, one.id)) for one in ticket_types],
+    )
+    placing = audit.line(actor, "order_placed", Order, None, reference=order.reference, total_kes=total_kes)
     if total_kes > 0:
-        prompt = prompts.open_prompt(order)
-        stock.hold(wanted)
-        return order, prompt
+        payment, token = prompts.new_prompt(order)
+        order_rows.write(order, lines=[placing], payment=payment)
+        set_committed_value(order, "payments", [payment])
+        idempotency.note_order(taken, order.id)
+        stock.take(wanted, is_sold=False)
+        return Placed(order.id, Prompt.of(order, payment, token, is_queued=payment.is_queued), order)
     order.move_to(OrderStatus.PAID)
     order.paid_at = clock.now()
-    tickets = admission.issue_tickets(order)
-    audit.record(actor, "order_paid", order)
+    tickets = admission.make_tickets(order)
+    types = {one.id: one for one in ticket_types}
+    for ticket in tickets:
+        set_committed_value(ticket, "ticket_type", types[ticket.ticket_type_id])
+    set_committed_value(order, "tickets", tickets)
+    order_rows.write(order, lines=[placing, audit.line(actor, "order_paid", Order, None)], tickets=tickets)
+    idempotency.note_order(taken, order.id)
     occasions.tell_order_paid(order, tickets)
     db.session.flush()
-    stock.sell(wanted)
-    return order, None
+    stock.take(wanted, is_sold=True)
+    return Placed(order.id, None, order)
+
+
+def _new_item(ticket_type: TicketType, quantity: int, attendees: list[dict[str, str]]) -> OrderItem:
+    item = OrderItem(
+        ticket_type_id=ticket_type.id,
+        quantity=quantity,
+        unit_price_kes=ticket_type.price_kes,
+        attendees=attendees,
+    )
+    set_committed_value(item, "ticket_type", ticket_type)
+    return item
 
 
 def _renew_order(order: Order, actor: User, lines: Sequence[Line]) -> Prompt | None:
@@ -199,43 +266,86 @@ def _prompt_again(order: Order, actor: User) -> Prompt:
     return prompt
 
 
-def _find_same_order(actor: User, phone: str, cart: str) -> Order | None:
-    """The buyer's order of the same cart that is still open; or, since a free one never is, was placed just now."""
-    is_open = and_(Order.status == OrderStatus.PENDING, Order.expires_at > clock.now())
-    is_just_given = and_(
-        Order.status == OrderStatus.PAID,
-        Order.total_kes == 0,
-        Order.created_at > clock.ago(seconds=_DOUBLE_TAP_SECONDS),
+@dataclass(frozen=True)
+class _Cart:
+    """What is wanted as it is at the moment, and what the buyer has ordered already."""
+
+    ticket_types: list[TicketType]
+    #: The buyer's order of the same cart that is still open; or, since a free one never is, was placed just now.
+    same_order_id: int | None
+    #: The buyer's orders for the event that are still open.
+    open_orders: int
+
+
+def _read_cart(actor: User, phone: str, wanted: Counter[int]) -> _Cart:
+    rows = _cart().rows(
+        ids=list(wanted),
+        buyer_id=actor.id,
+        phone=phone,
+        cart=_describe(wanted),
+        now=clock.now(),
+        just_now=clock.ago(seconds=_DOUBLE_TAP_SECONDS),
     )
-    order_id = db.session.scalar(
+    events: dict[int, Event] = {}
+    ticket_types = []
+    for row in rows:
+        facts = dict(zip(_EVENT_FACTS, row[3:], strict=False))
+        event = events.get(facts["id"])
+        if event is None:
+            event = events[facts["id"]] = Event(**facts | {"status": EventStatus(facts["status"])})
+        ticket_type = TicketType(**dict(zip(_TYPE_FACTS, row[3 + len(_EVENT_FACTS) :], strict=True)))
+        set_committed_value(ticket_type, "held_by_ended", row[2])
+        set_committed_value(ticket_type, "event", event)
+        ticket_types.append(ticket_type)
+    same_order_id, open_orders = (rows[0][0], rows[0][1]) if rows else (None, 0)
+    return _Cart(ticket_types, same_order_id, open_orders)
+
+
+_LOCK_BUYER = Prepared(select(User.id).where(User.id == given("buyer_id")).with_for_update(key_share=True))
+#: As much of an event and a ticket type as a sale is decided by and its answer shows.
+_EVENT_FACTS = ("id", "title", "location", "starts_at", "ends_at", "image", "status")
+_TYPE_FACTS = tuple(column.name for column in TicketType.__table__.columns)
+
+
+@cache
+def _cart() -> Prepared:
+    is_open = and_(Order.status == OrderStatus.PENDING, Order.expires_at > given("now"))
+    is_just_given = and_(Order.status == OrderStatus.PAID, Order.total_kes == 0, Order.created_at > given("just_now"))
+    same = (
         select(Order.id)
-        .where(Order.buyer_id == actor.id, Order.phone == phone, Order.cart == cart, or_(is_open, is_just_given))
+        .where(
+            Order.buyer_id == given("buyer_id"),
+            Order.phone == given("phone"),
+            Order.cart == given("cart"),
+            or_(is_open, is_just_given),
+        )
         .order_by(Order.id.desc())
         .limit(1)
+        .scalar_subquery()
     )
-    if order_id is None:
-        return None
-    order = lock_order(order_id)
-    return order if order.is_open or order.status is OrderStatus.PAID else None
-
-
-def _load_ticket_types(wanted: Counter[int]) -> list[TicketType]:
-    ticket_types = list(
-        db.session.scalars(
-            select(TicketType)
-            .where(TicketType.id.in_(wanted))
-            .options(
-                joinedload(TicketType.event),
-                with_expression(TicketType.held_by_ended, stock.held_by_ended_orders()),
-            )
-            .order_by(TicketType.id)
+    open_orders = (
+        select(func.count())
+        .where(Order.buyer_id == given("buyer_id"), Order.event_id == Event.id, is_open)
+        .correlate(Event)
+        .scalar_subquery()
+    )
+    return Prepared(
+        select(
+            *(same, open_orders, stock.held_by_ended_orders(given("now"))),
+            *(getattr(Event, name) for name in _EVENT_FACTS),
+            *TicketType.__table__.columns,
         )
+        .join(Event, Event.id == TicketType.event_id)
+        .where(TicketType.id == func.any(given("ids", type_=ARRAY(BigInteger))))
+        .order_by(TicketType.id)
     )
+
+
+def _check_cart(ticket_types: Sequence[TicketType], wanted: Counter[int]) -> None:
     if len(ticket_types) < len(wanted):
         raise NotFound("One of these ticket types does not exist.", code="ticket_type_not_found")
     if len({one.event_id for one in ticket_types}) > 1:
         raise Invalid("Please order tickets of one event at a time.", code="several_events")
-    return ticket_types
 
 
 def _check_sale(ticket_types: Sequence[TicketType], wanted: Counter[int]) -> None:
@@ -256,22 +366,6 @@ def _why_not_on_sale(ticket_type: TicketType) -> str:
     if ticket_type.event.status is not EventStatus.APPROVED:
         return NotOnSale.message  # the name is nobody's business yet
     return f"{ticket_type.name} tickets are not on sale at the moment."
-
-
-def _check_open_orders(actor: User, event: Event) -> None:
-    count = db.session.scalar(
-        select(func.count()).where(
-            Order.buyer_id == actor.id,
-            Order.event_id == event.id,
-            Order.status == OrderStatus.PENDING,
-            Order.expires_at > clock.now(),
-        )
-    )
-    if (count or 0) >= settings.OPEN_ORDERS_PER_EVENT:
-        raise Conflict(
-            "You have open orders for this event. Please pay or cancel one of them first.",
-            code="too_many_open_orders",
-        )
 
 
 def _describe(wanted: Counter[int]) -> str:

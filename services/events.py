@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import Enum
-from functools import reduce
 from typing import Any
 
-from sqlalchemy import ColumnElement, Float, Select, case, cast, func, or_, select, true, update
+from sqlalchemy import ColumnElement, Float, Select, cast, func, or_, select, true, update
 from sqlalchemy.orm import immediateload, joinedload, selectinload, with_expression
 
 from config import settings
-from models import BETWEEN_WORDS, Event, EventStatus, Order, OrderItem, OrderStatus, Review, TicketType, User
+from models import Event, EventStatus, Order, OrderItem, OrderStatus, Review, TicketType, User
+from models.catalogue import EventRules
 from services import admission, audit, occasions, stock
 from utils import clock, images
 from utils.database import db, transaction
@@ -26,75 +23,8 @@ _HARMLESS_FACTS = frozenset({"refund_until_hours", "transfer_until_hours", "allo
 #: Policies that people bought under, in hours before the start, and what they are about.
 _POLICIES = {"refund_until_hours": "refunds", "transfer_until_hours": "passing tickets on"}
 
-#: Words of a search that are looked at.
-_MOST_WORDS = 20
-
-
-class Sort(Enum):
-    SOONEST = "soonest"
-    NEWEST = "newest"
-    CHEAPEST = "cheapest"
-
-
-@dataclass(frozen=True)
-class Search:
-    """What a visitor looks for; every part may be missing. `starts_from` and `starts_until` bound the start."""
-
-    words: str | None = None
-    category: str | None = None
-    location: str | None = None
-    starts_from: datetime | None = None
-    starts_until: datetime | None = None
-    max_price_kes: int | None = None
-    sort: Sort = Sort.SOONEST
-
 
 # ── Finding ───────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def search_events(search: Search) -> Select[tuple[Event]]:
-    """Approved events that are not over."""
-    query = _with_tickets().where(Event.status == EventStatus.APPROVED, Event.ends_at > clock.now())
-    if search.words is not None:
-        query = query.where(_has_words(search.words))
-    if search.category is not None:
-        query = query.where(func.lower(Event.category) == search.category.lower())
-    if search.location is not None:
-        query = query.where(Event.location.icontains(search.location, autoescape=True))
-    if search.starts_from is not None:
-        query = query.where(Event.starts_at >= search.starts_from)
-    if search.starts_until is not None:
-        query = query.where(Event.starts_at <= search.starts_until)
-    lowest = (
-        select(func.min(TicketType.price_kes)).where(TicketType.event_id == Event.id).correlate(Event).scalar_subquery()
-    )
-    if search.max_price_kes is not None:
-        query = query.where(lowest <= search.max_price_kes)
-    match search.sort:
-        case Sort.SOONEST:
-            return query.order_by(Event.starts_at, Event.id)
-        case Sort.NEWEST:
-            return query.order_by(Event.created_at.desc(), Event.id.desc())
-        case Sort.CHEAPEST:
-            return query.order_by(lowest.asc().nulls_last(), Event.starts_at, Event.id)
-
-
-def _has_words(text: str) -> ColumnElement[bool]:
-    """Whether an event has every word of the text as a stem or a beginning: people search while they type.
-
-    Words too common to have a stem are passed over unless there is no other, or the event has them all.
-    """
-    words = [f"{word}:*" for word in re.sub(BETWEEN_WORDS, " ", text).split()[:_MOST_WORDS]]
-    query: ColumnElement[Any] = func.to_tsquery("simple", " & ".join(words))
-    if words:
-        query = func.tsquery_or(query, reduce(func.tsquery_and, map(_stem_or_beginning, words)))
-    return Event.search_words.bool_op("@@")(query)
-
-
-def _stem_or_beginning(word: str) -> ColumnElement[Any]:
-    """SQL: nothing for a word without a stem. A tsquery of nothing drops out of those it is joined with."""
-    stem = func.to_tsquery("english", word)
-    return case((func.numnode(stem) > 0, func.tsquery_or(stem, func.to_tsquery("simple", word))), else_=stem)
 
 
 def list_my_events(*, actor: User) -> Select[tuple[Event]]:
@@ -119,7 +49,7 @@ def get_event(*, actor: User | None, event_id: int) -> Event:
     return event
 
 
-def may_see(actor: User | None, event: Event) -> bool:
+def may_see(actor: User | None, event: EventRules) -> bool:
     if event.status is EventStatus.APPROVED or event.is_run_by(actor):
         return True
     return actor is not None and admission.holds_ticket(user=actor, event_id=event.id)

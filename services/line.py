@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, DateTime, case, func, select, update
+from sqlalchemy import ColumnElement, DateTime, Float, ScalarSelect, case, cast, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import InstrumentedAttribute
 
@@ -48,11 +48,9 @@ def _seconds_until(instant: ColumnElement[Any] | InstrumentedAttribute[Any]) -> 
 # ── The pace ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def queue_seconds() -> float:
-    """How long a push that joins now has to wait for its turn; 0 without a limit."""
-    if not settings.MPESA_MAX_PUSHES_PER_SECOND:
-        return 0
-    return max(0.0, float(db.session.scalar(select(_seconds_until(MpesaLine.next_push_at))) or 0))
+def seconds_until_free() -> ScalarSelect[float]:
+    """SQL for how long a push that joins now has to wait for its turn; below 0, or nothing at all, is not."""
+    return select(cast(_seconds_until(MpesaLine.next_push_at), Float)).scalar_subquery()
 
 
 def take_turn() -> Turn:

@@ -10,8 +10,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 
-from sqlalchemy import Row, func, or_, select
+from sqlalchemy import BigInteger, Text, func, or_, select
+from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from config import settings
 from models import OPEN_PAYMENTS, Order, OrderStatus, Payment, PaymentMethod, PaymentStatus
@@ -19,6 +21,7 @@ from services import line
 from utils import clock
 from utils.database import db
 from utils.errors import Conflict, TooManyRequests, Unavailable
+from utils.prepared import Prepared, given
 from utils.security import hash_secret, new_secret
 
 #: Keep these advisory locks apart from others.
@@ -106,26 +109,32 @@ def open_prompt(order: Order) -> Prompt:
             payment.superseded_at = clock.now()
     if order.prompts_used >= settings.PROMPTS_PER_ORDER or len(order.payments) >= _PUSHES_PER_ORDER:
         raise NoPromptsLeft
-    _check_buyer(order.buyer_id)
-    _check_phone(order.phone, order.total_kes)
-    waits = line.queue_seconds()
-    if waits > settings.PUSH_QUEUE_SECONDS:
-        raise PushQueueFull(retry_after=_whole_seconds(waits - settings.PUSH_QUEUE_SECONDS))
+    payment, token = new_prompt(order)
     db.session.flush()  # the one live prompt of an order gives way before the next one comes
+    payment.order_id = order.id
+    db.session.add(payment)
+    db.session.flush()
+    return Prompt.of(order, payment, token, is_queued=payment.is_queued)
+
+
+def new_prompt(order: Order) -> tuple[Payment, str]:
+    """A prompt for the order, which may be one that is still to be written, and the secret of its callback address.
+
+    The caller writes it. Raises BuyerBusy, PhoneBusy, PromptCooldown, PushQueueFull.
+    """
+    _check_limits(order)
     token = new_secret()
     is_queued = settings.MPESA_MAX_PUSHES_PER_SECOND > 0
     payment = Payment(
-        order_id=order.id,
         phone=order.phone,
         amount_kes=order.total_kes,
         callback_token_hash=hash_secret(token),
         status=PaymentStatus.QUEUED if is_queued else PaymentStatus.SUBMITTING,
+        created_at=clock.now(),
     )
-    db.session.add(payment)
     if not is_queued:
         send_at(order, payment, clock.now())
-    db.session.flush()
-    return Prompt.of(order, payment, token, is_queued=is_queued)
+    return payment, token
 
 
 def _may_be_shown(payment: Payment) -> bool:
@@ -136,34 +145,59 @@ def _may_be_shown(payment: Payment) -> bool:
     return payment.is_queued or clock.now() < shown_at + timedelta(seconds=settings.PROMPT_SECONDS)
 
 
-def _check_buyer(buyer_id: int) -> None:
-    """Nobody makes many phones ring, or uses up the pace of all pushes: every prompt counts, whatever became of it.
+def _check_limits(order: Order) -> None:
+    """Nobody makes many phones ring, or uses up the pace of all pushes: every prompt of a buyer counts, whatever became
+    of it. Nobody's phone is made to ring all day, whoever types its number, nor twice at once for one amount.
 
-    The lock has tries for several of a buyer's orders count one another: each holds only its own order's. Raises
-    BuyerBusy.
+    The locks have tries for several orders count one another: each holds only its own order's. Raises BuyerBusy,
+    PhoneBusy, PromptCooldown, PushQueueFull.
     """
-    db.session.execute(select(func.pg_advisory_xact_lock(_LOCK_BUYER, func.hashint8(buyer_id))))
+    _LOCKS.rows(buyer_id=order.buyer_id, phone=order.phone)
     since = clock.ago(hours=1)
-    oldest_that_counts = db.session.scalar(
+    of_buyer, created, amounts, shown, waits = _limits().rows(
+        buyer_id=order.buyer_id,
+        phone=order.phone,
+        since=since,
+        skip=settings.PROMPTS_PER_BUYER_AND_HOUR - 1,
+        most=settings.PROMPTS_PER_PHONE_AND_HOUR,
+    )[0]
+    if of_buyer is not None:
+        raise BuyerBusy(retry_after=_whole_seconds((of_buyer - since).total_seconds()))
+    recent = list(zip(created or [], amounts or [], shown or [], strict=True))
+    if len(recent) == settings.PROMPTS_PER_PHONE_AND_HOUR:
+        raise PhoneBusy(retry_after=_whole_seconds((recent[-1][0] - since).total_seconds()))
+    _check_cooldown([shown_at for _, amount_kes, shown_at in recent if amount_kes == order.total_kes])
+    waits = max(0.0, waits or 0) if settings.MPESA_MAX_PUSHES_PER_SECOND else 0
+    if waits > settings.PUSH_QUEUE_SECONDS:
+        raise PushQueueFull(retry_after=_whole_seconds(waits - settings.PUSH_QUEUE_SECONDS))
+
+
+#: One after the other: a row's columns are worked out in their order.
+_LOCKS = Prepared(
+    select(
+        func.pg_advisory_xact_lock(_LOCK_BUYER, func.hashint8(given("buyer_id", type_=BigInteger()))),
+        func.pg_advisory_xact_lock(_LOCK_PHONE, func.hashtext(given("phone", type_=Text()))),
+    )
+)
+
+
+@cache
+def _limits() -> Prepared:
+    """The buyer's prompt that is one too many, the phone's of the last hour with when they are shown, the queue."""
+    of_buyer = (
         select(Payment.created_at)
         .join(Order, Order.id == Payment.order_id)
-        .where(Order.buyer_id == buyer_id, Payment.method == PaymentMethod.PROMPT, Payment.created_at > since)
+        .where(
+            Order.buyer_id == given("buyer_id"),
+            Payment.method == PaymentMethod.PROMPT,
+            Payment.created_at > given("since"),
+        )
         .order_by(Payment.created_at.desc())
-        .offset(settings.PROMPTS_PER_BUYER_AND_HOUR - 1)
+        .offset(given("skip"))
         .limit(1)
+        .scalar_subquery()
     )
-    if oldest_that_counts is not None:
-        raise BuyerBusy(retry_after=_whole_seconds((oldest_that_counts - since).total_seconds()))
-
-
-def _check_phone(phone: str, amount_kes: int) -> None:
-    """Nobody's phone is made to ring all day, whoever types its number, nor twice at once for one amount.
-
-    Raises PhoneBusy, PromptCooldown.
-    """
-    db.session.execute(select(func.pg_advisory_xact_lock(_LOCK_PHONE, func.hashtext(phone))))
-    since = clock.ago(hours=1)
-    recent = db.session.execute(
+    of_phone = (
         select(
             Payment.created_at,
             Payment.amount_kes,
@@ -171,25 +205,30 @@ def _check_phone(phone: str, amount_kes: int) -> None:
         )
         .join(Order, Order.id == Payment.order_id)
         .where(
-            Payment.phone == phone,
-            Payment.created_at > since,
+            Payment.phone == given("phone"),
+            Payment.created_at > given("since"),
             Payment.status != PaymentStatus.REFUSED,
             # What was still queued when its order ended will not be sent.
             or_(Payment.status != PaymentStatus.QUEUED, Order.status == OrderStatus.PENDING),
         )
         .order_by(Payment.created_at.desc())
-        .limit(settings.PROMPTS_PER_PHONE_AND_HOUR)
-    ).all()
-    if len(recent) == settings.PROMPTS_PER_PHONE_AND_HOUR:
-        raise PhoneBusy(retry_after=_whole_seconds((recent[-1].created_at - since).total_seconds()))
-    _check_cooldown(recent, amount_kes)
+        .limit(given("most"))
+        .subquery()
+    )
+    latest = of_phone.c.created_at.desc()
+    return Prepared(
+        select(
+            of_buyer,
+            *(func.array_agg(aggregate_order_by(one, latest)) for one in of_phone.c),
+            line.seconds_until_free(),
+        )
+    )
 
 
-def _check_cooldown(recent: Sequence[Row[tuple[datetime, int, datetime]]], amount_kes: int) -> None:
-    shown = max((one.shown_at for one in recent if one.amount_kes == amount_kes), default=None)
-    if shown is None:
+def _check_cooldown(shown: Sequence[datetime]) -> None:
+    if not shown:
         return
-    seconds = (shown + timedelta(seconds=settings.PROMPT_SECONDS) - clock.now()).total_seconds()
+    seconds = (max(shown) + timedelta(seconds=settings.PROMPT_SECONDS) - clock.now()).total_seconds()
     if seconds > 0:
         raise PromptCooldown(_whole_seconds(seconds))
 

@@ -15,13 +15,14 @@ from contextlib import suppress
 from sqlalchemy import Select, and_, func, or_, select, update
 
 from config import settings
-from models import OPEN_PAYMENTS, Order, Payment, PaymentStatus
+from models import OPEN_PAYMENTS, MpesaLine, Order, Payment, PaymentStatus
 from services import alerts, line, settlement
 from services.prompts import Prompt, extend_hold, send_at
 from utils import clock, money
 from utils.database import transaction
 from utils.errors import Unavailable
 from utils.mpesa import Accepted, PushOutcome, Refused, daraja
+from utils.prepared import Prepared, given
 from utils.security import hash_secret, new_secret
 
 log = logging.getLogger(__name__)
@@ -44,16 +45,28 @@ class MpesaUnavailable(Unavailable):
     message = "M-PESA did not take the payment request. Your tickets are held: please try again in a moment."
 
 
-def send_prompt(prompt: Prompt) -> None:
+def send_prompt(prompt: Prompt, *, at_once: bool = False) -> bool:
     """Push the prompt and write down what Daraja answered. Never call it inside a transaction.
 
-    Returns when a prompt exists or may exist, or waits in the queue, or its order is over. Raises MpesaUnavailable
-    when it is certain that none does.
+    Returns when a prompt exists or may exist, or waits in the queue, or its order is over; and whether it is on its
+    way to the phone as it should be. Raises MpesaUnavailable when it is certain that none does. `at_once`: the prompt
+    was written just now, so whether it may still be pushed is not asked again.
     """
-    wait_seconds = _start_queued(prompt) if prompt.is_queued else _start_now(prompt)
-    if wait_seconds is not None:
+    if prompt.is_queued:
+        wait_seconds = _start_queued(prompt)
+    elif at_once and not _is_resting():
+        wait_seconds = 0
+    else:
+        wait_seconds = _start_now(prompt)
+    if wait_seconds is None:
+        return False
+    if wait_seconds:
         time.sleep(wait_seconds)
-        _push(prompt)
+    return _push(prompt)
+
+
+def _is_resting() -> bool:
+    return line.rest_seconds() is not None
 
 
 def _start_now(prompt: Prompt) -> float | None:
@@ -153,7 +166,8 @@ def _turn(payment: Payment) -> line.Turn:
     return line.take_turn()
 
 
-def _push(prompt: Prompt) -> None:
+def _push(prompt: Prompt) -> bool:
+    """Whether Daraja took it and nothing else has become known of it yet."""
     outcome = daraja.push(
         phone=prompt.phone,
         amount_kes=prompt.amount_kes,
@@ -162,12 +176,52 @@ def _push(prompt: Prompt) -> None:
         callback_token=prompt.token,
     )
     with transaction():
+        if isinstance(outcome, Accepted) and _note_first_news(prompt, outcome):
+            return True
         order = settlement.lock_order(prompt.order_id)
         _note_push(order.payment(prompt.payment_id), outcome)
         line.note(outcome)
     if isinstance(outcome, Refused):
         log.warning("push for payment %s refused: %s", prompt.payment_id, outcome.code)
         raise _unavailable(order)
+    return False
+
+
+def _note_first_news(prompt: Prompt, outcome: Accepted) -> bool:
+    """What `_note_push` writes where all goes well, which is nearly always, in one statement; whether it did.
+
+    It waits for the order's lock before it looks at the payment.
+    """
+    row = _FIRST_NEWS.row(
+        to_order=prompt.order_id,
+        to_payment=prompt.payment_id,
+        merchant=outcome.merchant_request_id,
+        checkout=outcome.checkout_request_id,
+        query_at=clock.ahead(seconds=settings.QUERY_PAUSES_SECONDS[0]),
+    )
+    return row is not None
+
+
+_LOCKED = select(Order.id).where(Order.id == given("to_order")).with_for_update(key_share=True).cte("locked")
+_FIRST_NEWS = Prepared(
+    update(Payment)
+    .where(
+        Payment.order_id == _LOCKED.c.id,
+        Payment.id == given("to_payment"),
+        Payment.status == PaymentStatus.SUBMITTING,
+        Payment.checkout_request_id.is_(None),
+        Payment.result_code.is_(None),
+        # After failures the breaker's count has to be put back.
+        ~select(MpesaLine.id).where(MpesaLine.failures > 0).exists(),
+    )
+    .values(
+        status=PaymentStatus.PROMPTED,
+        merchant_request_id=given("merchant"),
+        checkout_request_id=given("checkout"),
+        next_query_at=given("query_at"),
+    )
+    .returning(Payment.id)
+)
 
 
 def _note_push(payment: Payment, outcome: PushOutcome) -> None:

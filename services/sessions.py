@@ -11,16 +11,19 @@ import hmac
 import logging
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import Select, and_, delete, literal, or_, select, update
-from sqlalchemy.orm import with_expression
+from sqlalchemy.orm import make_transient_to_detached, with_expression
+from sqlalchemy.orm.util import identity_key
 
 from config import settings
-from models import AccountStatus, Session, SessionEnd, User
+from models import AccountStatus, Role, Session, SessionEnd, User
 from services import audit
 from utils import clock, tokens
 from utils.database import db, transaction
 from utils.errors import NotFound, Unauthenticated
+from utils.prepared import Prepared, given
 from utils.security import derive_secret, hash_secret, new_secret
 
 log = logging.getLogger(__name__)
@@ -82,17 +85,40 @@ def authenticate(claims: tokens.Claims) -> User:
 
     Raises Unauthenticated, AccountBanned, SessionEnded.
     """
-    is_open = and_(Session.id == claims.session_id, Session.user_id == User.id, Session.ended_at.is_(None))
-    found = db.session.execute(
-        select(User, Session.id).outerjoin(Session, is_open).where(User.id == claims.user_id)
-    ).first()
-    if found is None or found[0].status is AccountStatus.DELETED:
+    row = _CALLER.row(user_id=claims.user_id, session_id=claims.session_id)
+    if row is None:
         raise Unauthenticated
-    user: User = found[0]
+    *values, session_id = row
+    user = _user_of(dict(zip(_USER_COLUMNS, values, strict=True)))
+    if user.status is AccountStatus.DELETED:
+        raise Unauthenticated
     if user.status is AccountStatus.BANNED:
         raise AccountBanned
-    if found[1] is None:
+    if session_id is None:
         raise SessionEnded
+    return user
+
+
+_USER_COLUMNS = [column.name for column in User.__table__.columns]
+_CALLER = Prepared(
+    select(*User.__table__.columns, Session.id)
+    .outerjoin(
+        Session,
+        and_(Session.id == given("session_id"), Session.user_id == User.id, Session.ended_at.is_(None)),
+    )
+    .where(User.id == given("user_id"))
+)
+
+
+def _user_of(values: dict[str, Any]) -> User:
+    """The account, as if the session had read it: it is read with nearly every request."""
+    known = db.session.identity_map.get(identity_key(User, values["id"]))
+    if known is not None:
+        db.session.refresh(known)
+        return known
+    user = User(**values | {"role": Role(values["role"]), "status": AccountStatus(values["status"])})
+    make_transient_to_detached(user)
+    db.session.add(user)
     return user
 
 

@@ -10,14 +10,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from typing import Any
 
-from sqlalchemy import ScalarSelect, func, select, update
+from sqlalchemy import BigInteger, ScalarSelect, cast, func, select, update
 
 from models import Order, OrderItem, OrderStatus, TicketType
 from services import audit, occasions
 from utils import clock
-from utils.database import db
+from utils.database import db, transaction
 from utils.errors import Conflict
+from utils.prepared import Prepared, given
 
 #: Ended orders the worker tidies up in one go.
 _EXPIRE_AT_ONCE = 500
@@ -27,37 +29,79 @@ class SoldOut(Conflict):
     code, message = "sold_out", "There are not enough tickets left."
 
 
-class _NoRoom(Exception):
-    pass
+class NoRoom(Exception):
+    """At this moment; there may be places to free."""
 
 
-def held_by_ended_orders() -> ScalarSelect[int]:
+def held_by_ended_orders(now: Any = None) -> ScalarSelect[int]:
     """SQL for the places a ticket type counts as held although their order's time is over.
 
     For `with_expression(TicketType.held_by_ended, …)`: it makes `available` true at the moment of the answer without
-    anybody having written that those orders have expired.
+    anybody having written that those orders have expired. `now` stands for the moment in SQL that is written once.
     """
     return (
-        select(func.coalesce(func.sum(OrderItem.quantity), 0))
+        select(cast(func.coalesce(func.sum(OrderItem.quantity), 0), BigInteger))
         .join(Order, Order.id == OrderItem.order_id)
         .where(
             OrderItem.ticket_type_id == TicketType.id,
             Order.status == OrderStatus.PENDING,
-            Order.expires_at <= clock.now(),
+            Order.expires_at <= (clock.now() if now is None else now),
         )
         .correlate(TicketType)
         .scalar_subquery()
     )
 
 
-def hold(wanted: Mapping[int, int]) -> None:
-    """Hold places by ticket type id, all or none. Raises SoldOut; the caller then rolls back, at least to before it."""
-    _take(wanted, "held")
+def take(wanted: Mapping[int, int], *, is_sold: bool) -> None:
+    """Take places by ticket type id, all or none: held for an order, or straight to sold. Part of an order's placing.
+
+    Raises NoRoom: the caller then rolls its transaction back, frees what has ended, and tries once more.
+    """
+    for ticket_type_id, count in sorted(wanted.items()):
+        places = {"to_hold": 0, "to_sell": count} if is_sold else {"to_hold": count, "to_sell": 0}
+        if _TAKE.row(ticket_type_id=ticket_type_id, **places) is None:
+            raise NoRoom
+
+
+_TAKE = Prepared(
+    update(TicketType)
+    .where(
+        TicketType.id == given("ticket_type_id"),
+        TicketType.sold + TicketType.held + given("to_hold") + given("to_sell") <= TicketType.quantity,
+    )
+    .values(held=TicketType.held + given("to_hold"), sold=TicketType.sold + given("to_sell"))
+    .returning(TicketType.id)
+)
+
+
+def free_ended(ticket_type_ids: Iterable[int]) -> None:
+    """Give back what orders hold whose time is over."""
+    with transaction():
+        release(expire_ended_orders(of_types=ticket_type_ids, at_most=None))
 
 
 def sell(wanted: Mapping[int, int]) -> None:
-    """Take places that nobody holds straight to sold, all or none. Raises SoldOut as `hold` does."""
-    _take(wanted, "sold")
+    """Take places that nobody holds straight to sold, all or none, for an order that is paid late.
+
+    Raises SoldOut; the caller then rolls back, at least to before it.
+    """
+    try:
+        # A savepoint, so that failing lets go of every row before orders are locked: of those moved already, and of
+        # the one that was waited for in vain, which PostgreSQL keeps locked although it was not changed.
+        with db.session.begin_nested():
+            _sell_all(wanted, freed={})
+    except NoRoom:
+        # Once more even if there is nothing to free: somebody else may be freeing it, whom the UPDATE then waits for.
+        freed = expire_ended_orders(of_types=wanted, at_most=None)
+        try:
+            _sell_all(wanted, freed)
+        except NoRoom:
+            raise SoldOut from None
+
+
+def _sell_all(wanted: Mapping[int, int], freed: Mapping[int, int]) -> None:
+    for ticket_type_id in sorted({*wanted, *freed}):
+        _move(ticket_type_id, held=-freed.get(ticket_type_id, 0), sold=wanted.get(ticket_type_id, 0))
 
 
 def sell_held(held: Mapping[int, int]) -> None:
@@ -115,28 +159,6 @@ def expire_ended_orders(
     return Counter({type_id: int(places) for type_id, places in db.session.execute(freed).tuples()})
 
 
-def _take(wanted: Mapping[int, int], column: str) -> None:
-    try:
-        # A savepoint, so that failing lets go of every row before orders are locked: of those moved already, and of
-        # the one that was waited for in vain, which PostgreSQL keeps locked although it was not changed.
-        with db.session.begin_nested():
-            _move_all(wanted, column, freed={})
-    except _NoRoom:
-        # Once more even if there is nothing to free: somebody else may be freeing it, whom the UPDATE then waits for.
-        freed = expire_ended_orders(of_types=wanted, at_most=None)
-        try:
-            _move_all(wanted, column, freed)
-        except _NoRoom:
-            raise SoldOut from None
-
-
-def _move_all(wanted: Mapping[int, int], column: str, freed: Mapping[int, int]) -> None:
-    for ticket_type_id in sorted({*wanted, *freed}):
-        change = {"held": -freed.get(ticket_type_id, 0), "sold": 0}
-        change[column] += wanted.get(ticket_type_id, 0)
-        _move(ticket_type_id, **change)
-
-
 def _move(ticket_type_id: int, *, held: int = 0, sold: int = 0) -> None:
     """One conditional UPDATE. The condition, not the CHECK behind it, is what keeps two buyers off one place."""
     moved = update(TicketType).where(TicketType.id == ticket_type_id)
@@ -147,7 +169,7 @@ def _move(ticket_type_id: int, *, held: int = 0, sold: int = 0) -> None:
         execution_options={"synchronize_session": False},
     )
     if result.scalar_one_or_none() is None:
-        raise _NoRoom
+        raise NoRoom
 
 
 def sold_out_if_hopeless(ticket_types: Iterable[TicketType], wanted: Mapping[int, int]) -> None:

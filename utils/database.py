@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import select
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+import psycopg2
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import BigInteger, Connection, DateTime, MetaData, Row, Select, Text
-from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import DeclarativeBase, Session, registry
+from sqlalchemy import BigInteger, Connection, DateTime, MetaData, Row, Select, Text, event
+from sqlalchemy.exc import IntegrityError, InvalidatePoolError
+from sqlalchemy.orm import DeclarativeBase, Session, SessionTransaction, registry
+from sqlalchemy.pool import Pool
 
 #: PostgreSQL's own default names, so that a constraint is called the same wherever it was made.
 NAMES = {
@@ -64,6 +67,25 @@ def is_in_transaction() -> bool:
     return bool(db.session().info.get("in_transaction"))
 
 
+def is_connected() -> bool:
+    """Whether what comes next belongs on the session's connection: in a transaction, or while it has one anyway."""
+    if not db.session.registry.has():
+        return False
+    known = db.session().info
+    return bool(known.get("in_transaction") or known.get("is_connected"))
+
+
+@event.listens_for(Session, "after_begin")
+def _note_connection(session: Session, *_: object) -> None:
+    session.info["is_connected"] = True
+
+
+@event.listens_for(Session, "after_transaction_end")
+def _note_end(session: Session, ended: SessionTransaction) -> None:
+    if ended.parent is None:
+        session.info["is_connected"] = False
+
+
 def lock(row: Base) -> None:
     """The row as it is now, held until the transaction ends; others may still add rows that refer to it."""
     db.session.refresh(row, with_for_update={"key_share": True})
@@ -103,7 +125,6 @@ def engine_options(*, pool_size: int, lock_timeout_ms: int, statement_timeout_ms
         "pool_size": pool_size,
         "max_overflow": 0,
         "pool_timeout": 10,
-        "pool_pre_ping": True,
         # What an error is about may be somebody's address or password hash: not for the log.
         "hide_parameters": True,
         "connect_args": {
@@ -117,6 +138,21 @@ def engine_options(*, pool_size: int, lock_timeout_ms: int, statement_timeout_ms
             " -c idle_in_transaction_session_timeout=60000 -c timezone=UTC",
         },
     }
+
+
+@event.listens_for(Pool, "checkout")
+def _is_alive(connection: Any, _record: object, _proxy: object) -> None:
+    """Notice that the server went away meanwhile, without asking it each time: its going is heard on the socket."""
+    socket = select.poll()
+    socket.register(connection.fileno(), select.POLLIN)
+    if not socket.poll(0):
+        return
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+        connection.rollback()
+    except psycopg2.Error as error:
+        raise InvalidatePoolError from error
 
 
 def normalise_url(url: str) -> str:
