@@ -162,6 +162,8 @@ class Settings(BaseModel):
     UPLOAD_DIR: Path = INSTANCE / "uploads"
     IMAGE_MAX_MB: float = Field(5, gt=0, le=25)
 
+    #: How long the catalogue's pages are kept as ready bytes. Empty: 1 in staging and production, else 0.
+    CATALOGUE_CACHE_SECONDS: float | None = Field(None, ge=0, le=60)
     WEB_WORKERS: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1)
     #: Requests one worker serves at once. A push waits on Safaricom for seconds, so this is many.
     WEB_THREADS: int = Field(128, ge=1)
@@ -253,6 +255,8 @@ def _derived(read: Settings) -> dict[str, Any]:
         values["MPESA_CALLBACK_ADDRESSES"] = []
     if read.REQUIRE_VERIFIED_EMAIL is None:
         values["REQUIRE_VERIFIED_EMAIL"] = bool(read.MAIL_URL)
+    if read.CATALOGUE_CACHE_SECONDS is None:
+        values["CATALOGUE_CACHE_SECONDS"] = 0 if read.is_local else 1
     values["LOG_FORMAT"] = read.LOG_FORMAT or ("text" if read.is_local else "json")
     values["PUBLIC_URL"] = public_url.rstrip("/")
     values["CALLBACK_URL"] = values.get("CALLBACK_URL", read.CALLBACK_URL).rstrip("/")

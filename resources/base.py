@@ -12,11 +12,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from functools import cache
+from functools import cache, partial
 from typing import Any, ClassVar, TypeVar, get_origin
 
 import flask_restful
-from flask import Response, request
+from flask import Response, current_app, request
 from pydantic import BaseModel, TypeAdapter
 from sqlalchemy import Select
 
@@ -29,6 +29,7 @@ from services.idempotency import Taken
 from utils import http, tokens
 from utils.errors import Forbidden, TicksyError, Unauthenticated
 from utils.pagination import Page, paginate
+from utils.ready import ReadyAnswers
 from utils.tokens import Claims
 
 
@@ -71,6 +72,8 @@ class Endpoint:
     idempotent: bool
     #: Its answer has an `ETag`; who sends that back in `If-None-Match` is told 304 while nothing has changed.
     conditional: bool
+    #: Is the same for whoever asks, who is not even looked at, so it may be kept for CATALOGUE_CACHE_SECONDS.
+    is_for_everyone: bool
     #: For the API's description: other statuses of success, media types of a Response that is not JSON, whether the
     #: method reads the body itself, and what it refuses beyond that which the rest of the declaration implies.
     other_statuses: tuple[int, ...]
@@ -93,6 +96,7 @@ def endpoint(
     takes_image: bool = False,
     idempotent: bool = False,
     conditional: bool = False,
+    is_for_everyone: bool = False,
     other_statuses: tuple[int, ...] = (),
     produces: tuple[str, ...] = (),
     takes_anything: bool = False,
@@ -111,6 +115,7 @@ def endpoint(
             takes_image=takes_image,
             idempotent=idempotent,
             conditional=conditional,
+            is_for_everyone=is_for_everyone,
             other_statuses=other_statuses,
             produces=produces,
             takes_anything=takes_anything,
@@ -134,6 +139,8 @@ class Resource(flask_restful.Resource):
         method = getattr(self, verb)
         declared: Endpoint = method.endpoint
         request.max_content_length = declared.max_bytes
+        if declared.is_for_everyone:
+            return _answer_everyone(method, args, values)
         if declared.takes_image:
             request.max_content_length += int(settings.IMAGE_MAX_MB * 1024 * 1024)
         secret = read_gate_secret(declared.access)
@@ -151,6 +158,16 @@ class Resource(flask_restful.Resource):
         if key is None or actor is None:
             return _answer(method, actor, args, values | {"taken": None})
         return _answer_once(actor, key, lambda taken: _answer(method, actor, args, values | {"taken": taken}))
+
+
+def _answer_everyone(method: Callable[..., Any], args: Any, values: dict[str, Any]) -> Response:
+    seconds = settings.CATALOGUE_CACHE_SECONDS
+    if not seconds:
+        return http.make_conditional(_answer(method, None, args, values), is_for_everyone=True)
+    kept: ReadyAnswers = current_app.extensions.setdefault("ready_answers", ReadyAnswers())
+    make = partial(_answer, method, None, args, values)
+    response = kept.answer(request.full_path, seconds=seconds, make=lambda: http.add_tag(make(), is_for_everyone=True))
+    return http.answer_if_new(response)
 
 
 def _answer(method: Callable[..., Any], actor: Gatekeeper | None, args: Any, values: dict[str, Any]) -> Response:
