@@ -20,7 +20,7 @@ _CODE_LENGTH, _CODE_GROUP = 12, 4
 
 
 def issue_tickets(order: Order) -> list[Ticket]:
-    """One ticket for each place of a paid order; needs its `items`. Part of the transaction that pays it."""
+    """One ticket for each place of an order paid just now; needs its `items`. Part of the transaction that pays it."""
     tickets = [
         Ticket(
             order_id=order.id,
@@ -28,6 +28,7 @@ def issue_tickets(order: Order) -> list[Ticket]:
             code=_new_code(),
             price_kes=item.unit_price_kes,
             holder_id=order.buyer_id,
+            issued_at=order.paid_at,
             **attendee,
         )
         for item in order.items
