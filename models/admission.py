@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import ARRAY, CheckConstraint, ForeignKey, Index, SmallInteger, Text
+from sqlalchemy import ARRAY, CheckConstraint, ForeignKey, Index, SmallInteger, Text, text
 from sqlalchemy.orm import Mapped, mapped_column, query_expression, relationship
 
 from models.catalogue import Event, TicketType
@@ -45,11 +45,14 @@ class Ticket(Model):
     rotation: Mapped[int] = mapped_column(SmallInteger, default=1)
 
     status: Mapped[TicketStatus] = mapped_column(one_of(TicketStatus), default=TicketStatus.VALID)
+    #: The very moment at which its order was paid (`Order.paid_at`).
     issued_at: Mapped[datetime] = mapped_column(default=clock.now)
     checked_in_at: Mapped[datetime | None]
     #: When its holder went out; empty while he is in, or has not come.
     left_at: Mapped[datetime | None]
     voided_at: Mapped[datetime | None]
+    #: When M-PESA took back its money although it had been used: it is not void, but counts no more.
+    taken_back_at: Mapped[datetime | None]
     #: The refund that carries its price back.
     refund_id: Mapped[int | None] = mapped_column(ForeignKey("refunds.id"))
     #: For devices at the gate, which ask what is new.
@@ -60,12 +63,19 @@ class Ticket(Model):
 
     __table_args__ = (
         CheckConstraint("(status = 'void') = (voided_at IS NOT NULL)", name="void_since_a_moment"),
+        CheckConstraint("taken_back_at IS NULL OR status = 'used'", name="taken_back_though_used"),
         CheckConstraint("refund_agreed_at IS NULL OR passed_on_at IS NOT NULL", name="who_got_it_agrees"),
         Index(None, "order_id"),
         Index(None, "holder_id", "id"),
         Index(None, "ticket_type_id", "id"),
         Index(None, "ticket_type_id", "changed_at"),
         Index(None, "refund_id"),
+        Index(None, "issued_at"),
+        Index(
+            "tickets_ended_at_idx",
+            text("COALESCE(voided_at, taken_back_at)"),
+            postgresql_where="COALESCE(voided_at, taken_back_at) IS NOT NULL",
+        ),
     )
 
     @property
@@ -123,6 +133,8 @@ class Transfer(Model):
         CheckConstraint("(status = 'offered') = (ended_at IS NULL)", name="offered_until_it_ends"),
         Index("one_offer_of_a_ticket", "ticket_id", unique=True, postgresql_where="status = 'offered'"),
         Index(None, "ticket_id", "id"),
+        Index(None, "from_id"),
+        Index(None, "to_id"),
     )
 
     @property

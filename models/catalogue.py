@@ -154,7 +154,18 @@ class Event(EventRules, Model):
         CheckConstraint("refund_until_hours >= 0", name="refund_hours_not_negative"),
         CheckConstraint("transfer_until_hours >= 0", name="transfer_hours_not_negative"),
         Index(None, "organizer_id"),
-        Index("events_public_idx", "starts_at", "id", postgresql_where="status = 'approved'"),
+        # Each says of an event whether it is over, so that those are passed over without being read.
+        Index("events_public_idx", "starts_at", "id", "ends_at", postgresql_where="status = 'approved'"),
+        Index("events_newest_idx", "created_at", "id", "ends_at", postgresql_where="status = 'approved'"),
+        Index(
+            "events_of_category_idx",
+            text("lower(category)"),
+            "starts_at",
+            "id",
+            "ends_at",
+            postgresql_where="status = 'approved'",
+        ),
+        Index("events_cancelled_idx", "id", postgresql_where="status = 'cancelled'"),
         Index("events_pending_idx", "created_at", "id", postgresql_where="status = 'pending'"),
         Index("events_search_words_idx", "search_words", postgresql_using="gin"),
     )

@@ -43,7 +43,9 @@ class Session(Model):
     __table_args__ = (
         CheckConstraint("(ended_at IS NULL) = (ended_by IS NULL)", name="ended_by_something"),
         Index("open_sessions_idx", "user_id", "last_used_at", "id", postgresql_where="ended_at IS NULL"),
+        Index(None, "user_id"),
         Index(None, "expires_at"),
+        Index("ended_sessions_idx", "ended_at", postgresql_where="ended_at IS NOT NULL"),
     )
 
 

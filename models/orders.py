@@ -62,6 +62,9 @@ class Order(Model):
         Index(None, "buyer_id", "id"),
         Index(None, "event_id", "status"),
         Index("orders_open_idx", "expires_at", "id", postgresql_where="status = 'pending'"),
+        Index("orders_open_of_event_idx", "event_id", "expires_at", postgresql_where="status = 'pending'"),
+        Index("orders_paid_at_idx", "paid_at", "event_id", postgresql_where="paid_at IS NOT NULL"),
+        Index("orders_paid_of_event_idx", "event_id", "paid_at", postgresql_where="paid_at IS NOT NULL"),
         Index("orders_refund_due_idx", "id", postgresql_where="status = 'refund_due'"),
     )
 

@@ -120,7 +120,12 @@ class Payment(Model):
             postgresql_where="status = 'paid' AND reconciled_at IS NULL",
         ),
         Index("payments_to_query_idx", "next_query_at", postgresql_where="next_query_at IS NOT NULL"),
-        Index("payments_submitting_idx", "created_at", postgresql_where="status = 'submitting'"),
+        Index(
+            "payments_open_idx",
+            "created_at",
+            postgresql_where="status IN ('queued', 'submitting', 'prompted', 'unknown')",
+        ),
+        Index("payments_paid_at_idx", "paid_at", postgresql_where="paid_at IS NOT NULL"),
     )
 
     def move_to(self, status: PaymentStatus) -> None:
@@ -188,6 +193,7 @@ class Refund(Model):
         Index(None, "payment_id"),
         Index(None, "order_id"),
         Index(None, "status", "id"),
+        Index("refunds_done_at_idx", "done_at", postgresql_where="done_at IS NOT NULL"),
         Index("refunds_to_look_after_idx", "next_look_at", postgresql_where="next_look_at IS NOT NULL"),
     )
 

@@ -39,6 +39,7 @@ class User(Model):
 
     __table_args__ = (
         CheckConstraint("email = lower(email)", name="email_in_lower_case"),
+        Index("users_deleted_idx", "id", postgresql_where="status = 'deleted'"),
         CheckConstraint("status = 'deleted' OR phone ~ '^254[17][0-9]{8}$'", name="phone_is_kenyan"),
     )
 

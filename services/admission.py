@@ -20,7 +20,7 @@ _CODE_LENGTH, _CODE_GROUP = 12, 4
 
 
 def issue_tickets(order: Order) -> list[Ticket]:
-    """One ticket for each place of a paid order; needs its `items`. Part of the transaction that pays it."""
+    """One ticket for each place of an order paid just now; needs its `items`. Part of the transaction that pays it."""
     tickets = make_tickets(order)
     db.session.add_all(tickets)
     return tickets
@@ -28,20 +28,20 @@ def issue_tickets(order: Order) -> list[Ticket]:
 
 def make_tickets(order: Order) -> list[Ticket]:
     """The same, for the caller to write."""
-    tickets = []
-    for item in order.items:
-        for attendee in item.attendees:
-            ticket = Ticket(
-                order_id=order.id,
-                ticket_type_id=item.ticket_type_id,
-                code=_new_code(),
-                price_kes=item.unit_price_kes,
-                holder_id=order.buyer_id,
-                status=TicketStatus.VALID,
-                **attendee,
-            )
-            tickets.append(ticket)
-    return tickets
+    return [
+        Ticket(
+            order_id=order.id,
+            ticket_type_id=item.ticket_type_id,
+            code=_new_code(),
+            price_kes=item.unit_price_kes,
+            holder_id=order.buyer_id,
+            status=TicketStatus.VALID,
+            issued_at=order.paid_at,
+            **attendee,
+        )
+        for item in order.items
+        for attendee in item.attendees
+    ]
 
 
 def issue_anew(ticket: Ticket) -> None:

@@ -306,14 +306,17 @@ def take_back(order: Order | None, payment: Payment, *, channel: MessageChannel)
         return
     if any(one.amount_kes > one.refunded_kes for one in order.payments if one.status is PaymentStatus.PAID):
         return
-    unused = db.session.scalars(
+    tickets = db.session.scalars(
         select(Ticket)
-        .where(Ticket.order_id == order.id, Ticket.status == TicketStatus.VALID)
+        .where(Ticket.order_id == order.id, Ticket.status != TicketStatus.VOID)
         .order_by(Ticket.id)
         .with_for_update()  # one that is used at the gate at this moment stays used
         .execution_options(populate_existing=True)
     ).all()
-    freed = void_tickets(order, unused, None)
+    for ticket in tickets:
+        if ticket.status is TicketStatus.USED:
+            ticket.taken_back_at = clock.now()
+    freed = void_tickets(order, [one for one in tickets if one.status is TicketStatus.VALID], None)
     order.move_to(OrderStatus.REFUNDED)
     order.refund_reason = "reversed_by_mpesa"
     db.session.flush()

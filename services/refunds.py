@@ -138,19 +138,28 @@ def _refund_tickets(order: Order, tickets: Sequence[Ticket], *, reason: str, act
 def refund_cancelled_events() -> int:
     """Start the refunds of orders whose event was cancelled; returns how many. Each order is a transaction of its
     own, so it goes on where it was, whenever it was stopped. One that cannot be refunded holds up no other."""
-    started, last_id = 0, 0
-    while waiting := _waiting_after(last_id):
-        started += sum(_try_to_refund_cancelled(order_id) for order_id in waiting)
-        last_id = waiting[-1]
+    started = 0
+    for event_id in _cancelled_events_that_owe():
+        last_id = 0
+        while waiting := _waiting_after(last_id, event_id=event_id):
+            started += sum(_try_to_refund_cancelled(order_id) for order_id in waiting)
+            last_id = waiting[-1]
     return started
 
 
-def _waiting_after(order_id: int) -> Sequence[int]:
+def _cancelled_events_that_owe() -> Sequence[int]:
+    owed = select(Order.id).where(Order.event_id == Event.id, *_IS_OWED)
+    with transaction() as session:
+        return session.scalars(
+            select(Event.id).where(Event.status == EventStatus.CANCELLED, owed.exists()).order_by(Event.id)
+        ).all()
+
+
+def _waiting_after(order_id: int, *, event_id: int) -> Sequence[int]:
     with transaction() as session:
         return session.scalars(
             select(Order.id)
-            .join(Order.event)
-            .where(Event.status == EventStatus.CANCELLED, *_IS_OWED, Order.id > order_id)
+            .where(Order.event_id == event_id, *_IS_OWED, Order.id > order_id)
             .order_by(Order.id)
             .limit(_ORDERS_AT_ONCE)
         ).all()

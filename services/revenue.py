@@ -1,8 +1,9 @@
 """What counts as sold and what it brought: the one definition behind every figure, report and export.
 
-A ticket is issued when its order's money has come, and counts from then on (`Order.paid_at`) until its money starts on
-its way back (`ENDED_AT`). Prices of all tickets that were issued are the gross; of those that ended, the refunds; of
-those that count, the net, which is what revenue means everywhere. All of them are at the prices that were paid.
+A ticket is issued when its order's money has come, and counts from then on (`Ticket.issued_at`, which is
+`Order.paid_at`) until its money starts on its way back (`ENDED_AT`). Prices of all tickets that were issued are the
+gross; of those that ended, the refunds; of those that count, the net, which is what revenue means everywhere. All of
+them are at the prices that were paid. So all figures come from tickets alone, however many orders there are.
 
 Money that never became tickets is in none of them: it came too late, twice, or for nothing we know, and goes back.
 """
@@ -13,26 +14,16 @@ from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, SQLColumnExpression, and_, case, cast, func, not_, select
+from sqlalchemy import BigInteger, ColumnElement, SQLColumnExpression, and_, cast, func, not_
 
-from models import AuditLog, Order, OrderStatus, Payment, Ticket, TicketStatus
+from models import Ticket, TicketStatus
 from utils import clock
 
-#: SQL, of tickets joined with their orders: whether a ticket counts. One that was used stays used when M-PESA takes
-#: its order's money back by itself, and counts no more.
-COUNTS = and_(
-    Ticket.status.in_([TicketStatus.VALID, TicketStatus.USED]),
-    Order.status.in_([OrderStatus.PAID, OrderStatus.PARTLY_REFUNDED]),
-)
-_taken_back_at = (
-    select(func.max(AuditLog.created_at))
-    .join(Payment, Payment.id == AuditLog.target_id)
-    .where(Payment.order_id == Order.id, AuditLog.target_type == "payment", AuditLog.action == "payment_reversed")
-    .correlate(Order)
-    .scalar_subquery()
-)
+#: SQL, of tickets: whether one counts. One that was used stays used when M-PESA takes its order's money back by itself,
+#: and counts no more.
+COUNTS = and_(Ticket.status != TicketStatus.VOID, Ticket.taken_back_at.is_(None))
 #: SQL, of the same: since when a ticket counts no more; null while it does.
-ENDED_AT = func.coalesce(Ticket.voided_at, case((Order.status == OrderStatus.REFUNDED, _taken_back_at)))
+ENDED_AT = func.coalesce(Ticket.voided_at, Ticket.taken_back_at)
 
 _total = func.sum(Ticket.price_kes)
 #: SQL, of the same, whole shillings of the tickets at hand: of all of them, of those that ended, of those that count.

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 
-from sqlalchemy import ColumnElement, Date, cast, func, select
+from sqlalchemy import ColumnElement, Date, Select, cast, func, select
 from sqlalchemy.orm import with_expression
 
 from models import Event, EventStatus, Order, Ticket, TicketStatus, TicketType, User
@@ -55,19 +55,25 @@ class Overview:
 
 def get_overview(*, actor: User, period: Period) -> Overview:
     """Of one's own events."""
-    row = db.session.execute(
-        select(GROSS, REFUNDED, _LIVE, _CHECKED_IN, func.count(Order.id.distinct()))
+    gross, refunded, sold, checked_in = db.session.execute(
+        select(GROSS, REFUNDED, _LIVE, _CHECKED_IN)
         .select_from(Ticket)
-        .join(Ticket.order)
-        .join(Order.event)
-        .where(*_is_own(actor), *period.has(Order.paid_at))
+        .join(Ticket.ticket_type)
+        .join(TicketType.event)
+        .where(*_is_own(actor), *period.has(Ticket.issued_at))
     ).one()
-    gross, refunded, sold, checked_in, orders = (int(value) for value in row)
+    orders = select(func.count()).select_from(Order).join(Order.event)
+    orders = orders.where(*_is_own(actor), *period.has(Order.paid_at))
     upcoming = select(func.count(Event.id)).where(
         *_is_own(actor), Event.status == EventStatus.APPROVED, Event.starts_at > clock.now()
     )
     return Overview(
-        period, Revenue(gross, refunded), sold, checked_in, orders, upcoming_events=db.session.scalar(upcoming) or 0
+        period,
+        Revenue(gross, refunded),
+        sold,
+        checked_in,
+        orders=db.session.scalar(orders) or 0,
+        upcoming_events=db.session.scalar(upcoming) or 0,
     )
 
 
@@ -150,8 +156,7 @@ def _types_of(event_ids: Sequence[int]) -> Mapping[int, list[TypeStats]]:
         type_id: (int(live), int(checked_in), Revenue(int(gross), int(refunded)))
         for type_id, live, checked_in, gross, refunded in db.session.execute(
             select(Ticket.ticket_type_id, _LIVE, _CHECKED_IN, GROSS, REFUNDED)
-            .join(Ticket.order)
-            .where(Order.event_id.in_(event_ids))
+            .where(Ticket.ticket_type_id.in_(_ids_of_types(event_ids)))
             .group_by(Ticket.ticket_type_id)
         ).tuples()
     }
@@ -170,16 +175,19 @@ def _types_of(event_ids: Sequence[int]) -> Mapping[int, list[TypeStats]]:
     return found
 
 
+def _ids_of_types(event_ids: Sequence[int]) -> Select[tuple[int]]:
+    return select(TicketType.id).where(TicketType.event_id.in_(event_ids))
+
+
 def _days_of(event_ids: Sequence[int], period: Period) -> Mapping[int, list[DayStats]]:
     """By event id, earliest first; days without sales are left out."""
-    day = cast(func.timezone(clock.NAIROBI.key, Order.paid_at), Date)
+    day = cast(func.timezone(clock.NAIROBI.key, Ticket.issued_at), Date)
     found: defaultdict[int, list[DayStats]] = defaultdict(list)
     for event_id, sold_on, count, gross in db.session.execute(
-        select(Order.event_id, day, func.count(Ticket.id), GROSS)
-        .select_from(Ticket)
-        .join(Ticket.order)
-        .where(Order.event_id.in_(event_ids), *period.has(Order.paid_at))
-        .group_by(Order.event_id, day)
+        select(TicketType.event_id, day, func.count(Ticket.id), GROSS)
+        .join(Ticket.ticket_type)
+        .where(TicketType.event_id.in_(event_ids), *period.has(Ticket.issued_at))
+        .group_by(TicketType.event_id, day)
         .order_by(day)
     ).tuples():
         found[event_id].append(DayStats(sold_on, int(count), int(gross)))
