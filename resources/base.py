@@ -72,7 +72,7 @@ class Endpoint:
     idempotent: bool
     #: Its answer has an `ETag`; who sends that back in `If-None-Match` is told 304 while nothing has changed.
     conditional: bool
-    #: Is the same for whoever asks, who is not even looked at, so it may be kept for CATALOGUE_CACHE_SECONDS.
+    #: Conditional, and the same for whoever asks, who is not even looked at: kept for CATALOGUE_CACHE_SECONDS.
     is_for_everyone: bool
     #: For the API's description: other statuses of success, media types of a Response that is not JSON, whether the
     #: method reads the body itself, and what it refuses beyond that which the rest of the declaration implies.
@@ -166,8 +166,10 @@ def _answer_everyone(method: Callable[..., Any], args: Any, values: dict[str, An
         return http.make_conditional(_answer(method, None, args, values), is_for_everyone=True)
     kept: ReadyAnswers = current_app.extensions.setdefault("ready_answers", ReadyAnswers())
     make = partial(_answer, method, None, args, values)
-    response = kept.answer(request.full_path, seconds=seconds, make=lambda: http.add_tag(make(), is_for_everyone=True))
-    return http.answer_if_new(response)
+    address = request.full_path
+    return http.answer_if_new(
+        kept.answer(address, seconds=seconds, make=lambda: http.add_tag(make(), is_for_everyone=True))
+    )
 
 
 def _answer(method: Callable[..., Any], actor: Gatekeeper | None, args: Any, values: dict[str, Any]) -> Response:
@@ -188,7 +190,8 @@ def _answer(method: Callable[..., Any], actor: Gatekeeper | None, args: Any, val
         response = _answer_page(result, declared.returns)
     else:
         response = http.answer_json(_serialise(result, declared.returns), status)
-    return http.make_conditional(response) if declared.conditional else response
+    is_tagged_here = declared.conditional and not declared.is_for_everyone
+    return http.make_conditional(response) if is_tagged_here else response
 
 
 def _answer_once(actor: User, key: str, work: Callable[[Taken], Response]) -> Response:

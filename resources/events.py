@@ -25,7 +25,7 @@ from utils.pagination import Page as PageOfRows
 
 
 class EventList(Resource):
-    @endpoint(access=PUBLIC, query=EventSearch, returns=list[EventListed], is_for_everyone=True)
+    @endpoint(access=PUBLIC, query=EventSearch, returns=list[EventListed], conditional=True, is_for_everyone=True)
     def get(self, _actor: User | None, query: EventSearch) -> PageOfRows:
         """Approved events that are not over."""
         search = catalogue.Search(

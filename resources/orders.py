@@ -9,7 +9,7 @@ from resources.base import LOGGED_IN, ORGANIZERS, Resource, endpoint
 from schemas.common import Nothing, Page
 from schemas.orders import CheckoutOut, NewOrder, NewPayment, NewRefund, OrderOut
 from services import booking, orders, refunds
-from services.booking import Checkout, Line, NotOnSale, OverLimit
+from services.booking import Checkout, Crowded, Line, NotOnSale, OverLimit
 from services.idempotency import InProgress, KeyReused, Taken
 from services.prompts import (
     BuyerBusy,
@@ -30,7 +30,7 @@ _NO_PROMPT = (
     *(PromptPending, PaymentUnderReview, NoPromptsLeft, InProgress, KeyReused),
     *(PhoneBusy, BuyerBusy, PromptCooldown, PushQueueFull, MpesaUnavailable),
 )
-_NO_ORDER = (NotFound, SoldOut, NotOnSale, OverLimit, *_NO_PROMPT)
+_NO_ORDER = (NotFound, SoldOut, NotOnSale, OverLimit, Crowded, *_NO_PROMPT)
 
 
 class OrderList(Resource):

@@ -5,11 +5,13 @@ Promise two lives here and in `services.stock`: an order is written together wit
 
 from __future__ import annotations
 
+import random
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cache
 
 from sqlalchemy import ARRAY, BigInteger, and_, func, or_, select
@@ -42,6 +44,8 @@ _REFERENCE_LENGTH = 10
 _DOUBLE_TAP_SECONDS = 60
 #: So many of a process's buyers are in PostgreSQL at once, and so long the others wait for their turn.
 _AT_ONCE, _PATIENCE_SECONDS = 4, 8
+#: As much of WEB_THREADS may serve buyers, and so long others are told to stay away.
+_SHARE_OF_BUYERS, _COME_AGAIN_SECONDS = 0.75, (3, 8)
 
 
 class NotOnSale(Conflict):
@@ -50,6 +54,10 @@ class NotOnSale(Conflict):
 
 class OverLimit(Conflict):
     code, message = "over_limit", "That is more than one order may have."
+
+
+class Crowded(Unavailable):
+    code, message = "crowded", "Very many people are ordering at this moment. Please try again in a few seconds."
 
 
 class AnotherPhone(Conflict):
@@ -102,6 +110,11 @@ def check_out(*, actor: User, phone: str, lines: Sequence[Line], taken: Taken | 
     """
     if taken is not None and taken.done_order_id is not None:
         return Checkout(orders.get_order(actor=actor, order_id=taken.done_order_id), is_new=False)
+    with _room_for_others():
+        return _check_out(actor, phone, lines, taken)
+
+
+def _check_out(actor: User, phone: str, lines: Sequence[Line], taken: Taken | None) -> Checkout:
     placed = place_order(actor=actor, phone=phone, lines=lines, taken=taken)
     if placed.prompt is not None and not pushes.send_prompt(placed.prompt, at_once=placed.is_new):
         return Checkout(orders.get_order(actor=actor, order_id=placed.order_id), placed.is_new)
@@ -137,10 +150,28 @@ def place_order(*, actor: User, phone: str, lines: Sequence[Line], taken: Taken 
 
 
 @contextmanager
+def _room_for_others() -> Iterator[None]:
+    """Most threads may serve buyers; the rest is for callbacks, polls and the catalogue. Raises Crowded, at once."""
+    global _buyers
+    with _counting:
+        if _buyers >= settings.WEB_THREADS * _SHARE_OF_BUYERS:
+            raise Crowded(retry_after=random.randint(*_COME_AGAIN_SECONDS))  # noqa: S311  # not all at once
+        _buyers += 1
+    try:
+        yield
+    finally:
+        with _counting:
+            _buyers -= 1
+
+
+_buyers, _counting = 0, threading.Lock()
+
+
+@contextmanager
 def _few_at_once() -> Iterator[None]:
-    """In PostgreSQL, many that wait for one row slow each other down; here they cost nothing. Raises Unavailable."""
+    """In PostgreSQL, many that wait for one row slow each other down; here they cost nothing. Raises Crowded."""
     if not _turnstile.acquire(timeout=_PATIENCE_SECONDS):
-        raise Unavailable("Very many people are ordering at this moment. Please try again in a little while.")
+        raise Crowded(retry_after=random.randint(*_COME_AGAIN_SECONDS))  # noqa: S311  # not all at once
     try:
         yield
     finally:
@@ -183,6 +214,7 @@ def _create_order(
             code="too_many_open_orders",
         )
     stock.sold_out_if_hopeless(ticket_types, wanted)
+    now = clock.now()
     order = Order(
         buyer_id=actor.id,
         event_id=event.id,
@@ -193,8 +225,8 @@ def _create_order(
         phone=phone,
         status=OrderStatus.PENDING,
         refund_reason=None,
-        created_at=clock.now(),
-        expires_at=clock.ahead(minutes=settings.HOLD_MINUTES),
+        created_at=now,
+        expires_at=now + timedelta(minutes=settings.HOLD_MINUTES),
         paid_at=None,
         cancelled_at=None,
         payments=[],

@@ -18,6 +18,7 @@ from config import settings
 from models import MpesaLine
 from utils.database import db
 from utils.mpesa import PushOutcome, Refused, Unknown
+from utils.prepared import Prepared
 
 #: After so many pushes in a row that Daraja failed to take, none is tried for so long.
 _FAILURES_UNTIL_REST = 5
@@ -88,8 +89,11 @@ def reserve_queries(count: int, *, per_second: float) -> float:
 
 def rest_seconds() -> float | None:
     """None while pushes go out; more than 0 while they rest; at most 0 when the rest is over and one may be tried."""
-    rest = db.session.scalar(select(_seconds_until(MpesaLine.rests_until)))
-    return None if rest is None else float(rest)
+    row = _REST_SECONDS.row()
+    return None if row is None or row[0] is None else float(row[0])
+
+
+_REST_SECONDS = Prepared(select(_seconds_until(MpesaLine.rests_until)))
 
 
 def may_push(rest: float | None) -> bool:

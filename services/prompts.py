@@ -123,17 +123,17 @@ def new_prompt(order: Order) -> tuple[Payment, str]:
     The caller writes it. Raises BuyerBusy, PhoneBusy, PromptCooldown, PushQueueFull.
     """
     _check_limits(order)
-    token = new_secret()
+    token, now = new_secret(), clock.now()
     is_queued = settings.MPESA_MAX_PUSHES_PER_SECOND > 0
     payment = Payment(
         phone=order.phone,
         amount_kes=order.total_kes,
         callback_token_hash=hash_secret(token),
         status=PaymentStatus.QUEUED if is_queued else PaymentStatus.SUBMITTING,
-        created_at=clock.now(),
+        created_at=now,
     )
     if not is_queued:
-        send_at(order, payment, clock.now())
+        send_at(order, payment, now)
     return payment, token
 
 

@@ -48,9 +48,9 @@ class MpesaUnavailable(Unavailable):
 def send_prompt(prompt: Prompt, *, at_once: bool = False) -> bool:
     """Push the prompt and write down what Daraja answered. Never call it inside a transaction.
 
-    Returns when a prompt exists or may exist, or waits in the queue, or its order is over; and whether it is on its
-    way to the phone as it should be. Raises MpesaUnavailable when it is certain that none does. `at_once`: the prompt
-    was written just now, so whether it may still be pushed is not asked again.
+    Returns when a prompt exists or may exist, or waits in the queue, or its order is over; and whether all that became
+    of it is that Daraja took it. Raises MpesaUnavailable when it is certain that none exists. `at_once`: the prompt was
+    written just now, so whether it may still be pushed is not asked again.
     """
     if prompt.is_queued:
         wait_seconds = _start_queued(prompt)
@@ -62,7 +62,7 @@ def send_prompt(prompt: Prompt, *, at_once: bool = False) -> bool:
         return False
     if wait_seconds:
         time.sleep(wait_seconds)
-    return _push(prompt)
+    return _push(prompt) and not prompt.is_queued
 
 
 def _is_resting() -> bool:

@@ -64,7 +64,15 @@ def test_a_page_of_the_same_rows_is_another_one_once_the_list_grows(client: Flas
     assert (again.status_code, again.headers["X-Total-Count"]) == (200, "2")
 
 
-@pytest.mark.parametrize("address", READS[:5])
+def test_the_catalogue_is_the_same_for_everybody(client: FlaskClient, make: Maker, on_sale: TicketType) -> None:
+    answers = [
+        client.get("/events", headers=headers) for headers in ({}, make.headers(make.admin()), {"Authorization": "x"})
+    ]
+    assert {answer.headers["Cache-Control"] for answer in answers} == {"no-cache"}
+    assert len({answer.get_data() for answer in answers}) == len({answer.headers["ETag"] for answer in answers}) == 1
+
+
+@pytest.mark.parametrize("address", READS[1:5])
 def test_an_answer_is_its_callers_alone_and_asked_for_again_each_time(
     client: FlaskClient, on_sale: TicketType, address: str
 ) -> None:
