@@ -100,6 +100,7 @@ def test_right_settings_are_taken() -> None:
 
 
 WRONG_LIVE = [
+    ("BCRYPT_ROUNDS", "11", "BCRYPT_ROUNDS must be 12 or more"),
     ("SECRET_KEY", "short", "SECRET_KEY is weak"),
     ("SECRET_KEY", "a" * 64, "SECRET_KEY is weak"),
     ("SECRET_KEY", "abcabcabc" * 8, "SECRET_KEY is weak"),

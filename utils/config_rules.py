@@ -30,6 +30,8 @@ SIMULATED_C2B_SECRET = "0123456789abcdef0123456789abcdef"
 SANDBOX_SHORTCODE = SIMULATED["MPESA_SHORTCODE"]
 #: A carrier puts thousands of buyers behind one address.
 MIN_RATELIMIT_PER_MINUTE = 600
+#: What a password out of a stolen copy of the database costs to guess: a quarter of a second for each try.
+MIN_BCRYPT_ROUNDS = 12
 MIN_SECRET_LENGTH, MIN_MPESA_SECRET_LENGTH = 32, 16
 
 
@@ -87,6 +89,8 @@ def _faults_where_money_is_real(settings: Settings) -> list[str]:
         faults.append("RATELIMIT_ENABLED may be false in development and testing only")
     if settings.RATELIMIT_PER_MINUTE < MIN_RATELIMIT_PER_MINUTE:
         faults.append(f"RATELIMIT_PER_MINUTE must be {MIN_RATELIMIT_PER_MINUTE} or more")
+    if settings.BCRYPT_ROUNDS < MIN_BCRYPT_ROUNDS:
+        faults.append(f"BCRYPT_ROUNDS must be {MIN_BCRYPT_ROUNDS} or more")
     for name in ("PUBLIC_URL", "CALLBACK_URL"):
         address = getattr(settings, name)
         if _parts(address).scheme != "https":
