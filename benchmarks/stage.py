@@ -23,7 +23,7 @@ from config import ROOT
 from utils import launch, postgres
 
 SERVER, UNCACHED, WORKER, SIMULATOR, HELLO = "server", "server without its cache", "worker", "simulator", "hello"
-READY_SECONDS = 60
+READY_SECONDS = 180
 #: What the yardstick and the plots need, kept apart from Ticksy's own packages.
 BENCH_PYTHON = ROOT / ".tools" / "bench" / "bin" / "python"
 _DURABLE = ("fsync", "synchronous_commit", "full_page_writes")
