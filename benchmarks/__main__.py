@@ -21,14 +21,17 @@ RESULTS = Path(__file__).with_name("results")
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make bench ARGS=…", description=__doc__)
     parser.add_argument("--short", action="store_true", help="four minutes instead of fifteen")
-    parser.add_argument("--only", choices=parts.NAMES, action="append", help="these parts; may be given several times")
+    parser.add_argument(
+        "--only", choices=list(parts.PARTS), action="append", help="these parts; may be given several times"
+    )
     parser.add_argument("--rounds", type=int, help="of the closed loop")
     parser.add_argument("--seconds", type=float, help="for each measure of a round")
+    parser.add_argument("--people", type=int, help="how many are logged in")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="another setting of Ticksy's")
     parser.add_argument("--keep", type=Path, help="keep database and logs in this folder")
     parser.add_argument("--output", type=Path, help="write the results to this file")
     given = parser.parse_args()
-    plan = parts.plan(is_short=given.short, rounds=given.rounds, seconds=given.seconds)
+    plan = parts.plan(is_short=given.short, rounds=given.rounds, seconds=given.seconds, people=given.people)
     overrides = dict(one.split("=", 1) for one in given.set)
     # Ctrl-C and its like unwind, so that everything that was started is stopped.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -38,7 +41,7 @@ def main() -> int:
         with tempfile.TemporaryDirectory(prefix="ticksy-bench-") as temporary:
             folder = given.keep or Path(temporary)
             folder.mkdir(parents=True, exist_ok=True)
-            results = _run(folder, overrides, plan, given.only or list(parts.NAMES))
+            results = _run(folder, overrides, plan, given.only or list(parts.PARTS))
     except Failed as failure:
         print(f"The benchmark failed: {failure}", file=sys.stderr)
         return 1

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import requests
 
 from benchmarks import bare, wrk
+from benchmarks.gate import Gate
 from benchmarks.rounds import YARDSTICK, Measure
 from benchmarks.scene import CATALOGUE_EVENTS, HotType, Scene
 from benchmarks.stage import Failed, Stage, wait_until
@@ -32,6 +33,7 @@ class Endpoints:
         self._turn = 0
         self._hot_and_bare = scene.add_hot_type(quantity=PLENTY)
         self._none_left = scene.add_hot_type(quantity=0)
+        self.gate = Gate(scene)
         stage.start_simulator(SIM_AUTO_PAY_SECONDS=seconds + _UNHURRIED_SECONDS)
 
     def measures(self) -> list[Measure]:
@@ -48,6 +50,7 @@ class Endpoints:
             Measure(FREE, self._order_free),
             Measure(SOLD_OUT, self._order_sold_out),
             Measure(PROMPTED, self._order_with_prompt),
+            Measure(SCAN, self._scan),
             Measure(BARE, self._book_bare),
         ]
 
@@ -86,6 +89,9 @@ class Endpoints:
         body = json.dumps({"tickets": [{"ticket_id": hot.id, "quantity": 1}]})
         lines = self._scene.write_requests("orders.txt", [(buyer.bearer, body) for buyer in buyers])
         return wrk.post(self._stage, f"{self._stage.url}/orders", lines, seconds=seconds, wanted=wanted)
+
+    def _scan(self, seconds: float) -> Sample:
+        return wrk.post(self._stage, f"{self._stage.url}/checkin/scans", self.gate.scans(), seconds=seconds, wanted=200)
 
     def _book_bare(self, seconds: float) -> Sample:
         return bare.book(self._stage, self._scene, self._hot_and_bare, seconds=seconds)

@@ -53,6 +53,31 @@ INSERT INTO ticket_types (event_id, name, price_kes, quantity, sold, held, min_p
 VALUES (%s, %s, %s, %s, 0, 0, 1, 10) RETURNING id
 """
 
+#: One free order, paid, for each ticket; buyers in turn.
+_TICKETS = """
+WITH bought AS (
+    INSERT INTO orders (buyer_id, event_id, reference, poll_id, cart, total_kes, phone, status, created_at,
+                        expires_at, paid_at)
+    SELECT %(buyer)s + n %% %(buyers)s, %(event)s, left(md5(%(type)s || ' ' || n), 12), md5(n || ' ' || %(type)s),
+           %(type)s || 'x1', 0, '254712345678', 'paid', now(), now(), now()
+    FROM generate_series(1, %(count)s) AS n
+    RETURNING id, buyer_id
+), item AS (
+    INSERT INTO order_items (order_id, ticket_type_id, quantity, unit_price_kes, attendees)
+    SELECT id, %(type)s, 1, 0, jsonb_build_array(jsonb_build_object(
+        'first_name', 'Wanjiku', 'last_name', 'Njoroge', 'email', 'w@example.co.ke', 'phone', '254712345678'))
+    FROM bought
+), sold AS (
+    UPDATE ticket_types SET sold = sold + %(count)s WHERE id = %(type)s
+)
+INSERT INTO tickets (order_id, ticket_type_id, code, price_kes, first_name, last_name, email, phone, holder_id,
+                     rotation, status, issued_at, changed_at)
+SELECT id, %(type)s, upper(left(md5('ticket ' || id), 14)), 0, 'Wanjiku', 'Njoroge ' || id,
+       'person' || id || '@example.co.ke', '2547' || lpad((id %% 100000000)::text, 8, '0'), buyer_id, 1, 'valid',
+       now(), now()
+FROM bought
+"""
+
 
 @dataclass(frozen=True)
 class Buyer:
@@ -110,11 +135,17 @@ class Scene:
         values = {"organizers": organizer_ids or self._organizer_ids, "days": f"{days} days", "count": count}
         return sorted(row["id"] for row in self._stage.rows(_EVENTS, values))
 
-    def add_hot_type(self, *, quantity: int, price_kes: int = 0) -> HotType:
-        """Of the first organizer, later than all of the catalogue, so that a page of that stays as it is."""
-        [event_id] = self._add_events(1, days=60, organizer_ids=self._organizer_ids[:1])
+    def add_hot_type(self, *, quantity: int, price_kes: int = 0, days: int = 60) -> HotType:
+        """Of the first organizer; after all of the catalogue, so that a page of that stays as it is."""
+        [event_id] = self._add_events(1, days=days, organizer_ids=self._organizer_ids[:1])
         [row] = self._stage.rows(_TYPE, (event_id, "Regular", price_kes, quantity))
         return HotType(row["id"], event_id)
+
+    def add_tickets(self, hot: HotType, count: int) -> None:
+        """So many that somebody holds."""
+        values = {"type": hot.id, "event": hot.event_id, "count": count}
+        self._stage.rows(_TICKETS, values | {"buyer": self.buyers[0].user_id, "buyers": len(self.buyers)})
+        self._stage.rows("ANALYZE orders, order_items, tickets")
 
     def write_requests(self, name: str, bodies: list[tuple[str, str]]) -> Path:
         """A file for `lines.lua`: who asks, and with which body, one request a line."""

@@ -41,7 +41,8 @@ class Stage:
 
     def __init__(self, folder: Path, overrides: Mapping[str, str] = {}) -> None:
         self.folder = folder
-        self.ledger = folder / "ledger.sqlite"
+        #: Of every simulator there was, with the money that went through it.
+        self.ledgers: list[Path] = []
         self._programs: dict[str, subprocess.Popen[bytes]] = {}
         self._ports = {name: _free_port() for name in (SERVER, UNCACHED, SIMULATOR, HELLO)}
         self.url, self.uncached_url, self.simulator_url, self.hello_url = (
@@ -125,11 +126,12 @@ class Stage:
         self._start(WORKER, cores.MEASURED, [sys.executable, "-m", "flask", "worker"], {})
 
     def start_simulator(self, **settings: object) -> None:
-        """On the same ledger each time, with other `settings` if need be."""
+        """Another one, with a ledger of its own. Nothing may be under way at the one before."""
         self.stop(SIMULATOR)
+        self.ledgers.append(self.folder / f"ledger-{len(self.ledgers)}.sqlite")
         changes = {
             "SIMULATOR_PORT": str(self._ports[SIMULATOR]),
-            "SIM_LEDGER": str(self.ledger),
+            "SIM_LEDGER": str(self.ledgers[-1]),
             "SIM_CERTIFICATE_DIR": str(self.folder),
             "SIM_WALLET_KES": "1000000",
             **{name: str(value) for name, value in settings.items()},

@@ -6,6 +6,7 @@ Written in SQL against the tables, without asking Ticksy's code how it explains 
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -60,11 +61,8 @@ CHECKS = {
 }
 
 
-def find_faults(connection: Any, ledger: Path | None) -> list[str]:
-    """What does not agree, a sentence each. Of a database at rest; `connection` is psycopg2's.
-
-    Without a `ledger` nobody paid anything.
-    """
+def find_faults(connection: Any, ledgers: Sequence[Path]) -> list[str]:
+    """What does not agree, a sentence each. Of a database at rest; `connection` is psycopg2's."""
     faults = []
     with connection.cursor() as cursor:
         for name, query in CHECKS.items():
@@ -72,7 +70,7 @@ def find_faults(connection: Any, ledger: Path | None) -> list[str]:
             faults += [f"{name}: {sentence}" for (sentence,) in cursor.fetchall()]
         cursor.execute("SELECT receipt, amount_kes, status FROM payments WHERE receipt IS NOT NULL")
         known = {receipt: (amount, status) for receipt, amount, status in cursor.fetchall()}
-    came = _money_that_came(ledger) if ledger is not None else {}
+    came = {receipt: amount for ledger in ledgers for receipt, amount in _money_that_came(ledger)}
     for receipt, amount in came.items():
         booked, status = known.get(receipt, (0, "unknown here"))
         # What a person has to look at is not lost: it is kept, and nothing was given for it.
@@ -86,13 +84,13 @@ def find_faults(connection: Any, ledger: Path | None) -> list[str]:
     return faults
 
 
-def _money_that_came(ledger: Path) -> dict[str, int]:
-    """What the simulator says that phones paid to the shop."""
+def _money_that_came(ledger: Path) -> list[tuple[str, int]]:
+    """What a simulator says that phones paid to the shop."""
     with closing(sqlite3.connect(f"file:{ledger}?mode=ro", uri=True, timeout=30)) as books:
-        return dict(books.execute("SELECT receipt, amount FROM transactions WHERE kind IN ('stk', 'c2b')"))
+        return books.execute("SELECT receipt, amount FROM transactions WHERE kind IN ('stk', 'c2b')").fetchall()
 
 
-def judge(database_url: str, ledger: Path | None) -> list[str]:
+def judge(database_url: str, ledgers: Sequence[Path]) -> list[str]:
     """`find_faults` of a libpq address."""
     with closing(psycopg2.connect(database_url)) as connection:
-        return find_faults(connection, ledger)
+        return find_faults(connection, ledgers)
