@@ -12,10 +12,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from benchmarks import facts, parts, wrk
+from benchmarks import facts, parts, report, targets, wrk
 from benchmarks.stage import Failed, Stage
-
-RESULTS = Path(__file__).with_name("results")
 
 
 def main() -> int:
@@ -50,10 +48,15 @@ def main() -> int:
         return 130
     results["started_at"] = began.isoformat(timespec="seconds")
     kind = "short" if plan.is_short else "full"
-    path = given.output or RESULTS / f"{began:%Y-%m-%dT%H%M%SZ}-{kind}.json"
+    path = given.output or report.RESULTS / f"{began:%Y-%m-%dT%H%M%SZ}-{kind}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
     say(f"written to {path}")
+    for line in targets.summarise(results):
+        print(line)
+    if given.output is None and not given.only:
+        report.update(report.newest())
+        say(f"drawn in {report.PAGE}")
     return 1 if any(verdict["faults"] for verdict in results["verdicts"]) else 0
 
 

@@ -38,4 +38,4 @@ def _run(stage: Stage, scene: Scene, hot: HotType, clients: int, seconds: float)
     if rate is None or latency is None or "number of failed transactions: 0" not in told:
         raise Failed(f"pgbench failed:\n{told[-1000:]}")
     average_ms = float(latency[1])
-    return Sample(float(rate[1]), p50_ms=average_ms, p99_ms=float("nan"), statuses={f"{clients} clients": 1})
+    return Sample(float(rate[1]), p50_ms=average_ms, p99_ms=None, statuses={f"{clients} clients": 1})

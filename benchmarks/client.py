@@ -33,9 +33,11 @@ class Answer:
             return "no answer"
         if self.status < 400:
             return str(self.status)
+        name = str(self.status)
         with suppress(ValueError, TypeError, KeyError):
-            return f"{self.status} {self.json()['code']}"
-        return str(self.status)
+            name = f"{name} {self.json()['code']}"
+        is_rude = self.status == 503 and self.retry_after is None
+        return f"{name} without Retry-After" if is_rude else name
 
 
 class Client:
@@ -58,10 +60,18 @@ class Client:
             return Answer(0)
 
     async def _exchange(self, request: bytes) -> Answer:
-        if self._idle:
-            reader, writer = self._idle.pop()
-        else:
-            reader, writer = await asyncio.open_connection(self._host, self._port)
+        """Where the server has closed a free connection meanwhile, over another one."""
+        while self._idle:
+            try:
+                return await self._exchange_over(*self._idle.pop(), request)
+            except (ConnectionError, asyncio.IncompleteReadError) as error:
+                if getattr(error, "partial", b""):
+                    raise
+        return await self._exchange_over(*await asyncio.open_connection(self._host, self._port), request)
+
+    async def _exchange_over(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes
+    ) -> Answer:
         is_reusable = False
         try:
             writer.write(request)

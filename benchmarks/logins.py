@@ -29,6 +29,8 @@ def run(stage: Stage, scene: Scene, *, seconds: float, say: Callable[[str], None
     finally:
         logging_in.join()
     told = {"quiet": quiet.as_json(), "beside_log_ins": beside.as_json(), "log_ins": times.as_json()}
+    assert quiet.p99_ms
+    assert beside.p99_ms
     told["p99_ratio"] = beside.p99_ms / quiet.p99_ms
     say(
         f"log-ins: p99 of the catalogue {quiet.p99_ms:.1f} ms alone, {beside.p99_ms:.1f} ms beside {PER_SECOND}/s"

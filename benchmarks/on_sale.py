@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -50,6 +51,7 @@ def run(
     wait_until_settled(stage)
     told = _tell(crowd, connections)
     told |= {"buyers": buyers, "tickets": tickets, "push_seconds": push_seconds}
+    told |= {"arrive_within": ARRIVE_WITHIN_SECONDS, "placed_by_second": _by_second(crowd.seen.placed_at)}
     told |= {"after_the_crowd": first, "in_the_end": _stock(stage, hot), "rest": dict(late_comers.seen.ends)}
     say(
         f"on-sale, Daraja {push_seconds} s: {told['orders_per_minute']:.0f} orders a minute,"
@@ -100,6 +102,11 @@ def _tell(crowd: Crowd, connections: list[int]) -> dict[str, Any]:
         "most_connections": max(connections, default=0),
         "late_p95_ms": _late_ms(crowd),
     }
+
+
+def _by_second(moments: list[float]) -> list[int]:
+    counts = Counter(int(moment) for moment in moments)
+    return [counts[second] for second in range(max(counts, default=-1) + 1)]
 
 
 def _late_ms(crowd: Crowd) -> float:

@@ -33,7 +33,7 @@ class Summary:
     ratio_least: float
     ratio_most: float
     p50_ms: float
-    p99_ms: float
+    p99_ms: float | None
 
 
 def play(
@@ -67,7 +67,7 @@ def _summary(samples: Sequence[tuple[Sample, Sample]]) -> Summary:
         ratio_least=min(ratios),
         ratio_most=max(ratios),
         p50_ms=median(sample.p50_ms for sample, _ in samples),
-        p99_ms=median(sample.p99_ms for sample, _ in samples),
+        p99_ms=median(p99) if (p99 := [one.p99_ms for one, _ in samples if one.p99_ms is not None]) else None,
     )
 
 

@@ -139,8 +139,8 @@ class Stage:
         self._start(SIMULATOR, cores.MEASURING, [sys.executable, "-m", "daraja_simulator"], changes)
         self._wait_for(f"{self.simulator_url}/__sim__/clock", SIMULATOR)
 
-    def control_simulator(self, path: str, **body: object) -> None:
-        requests.post(f"{self.simulator_url}/__sim__/{path}", json=body, timeout=10).raise_for_status()
+    def control_simulator(self, call: str, /, **body: object) -> None:
+        requests.post(f"{self.simulator_url}/__sim__/{call}", json=body, timeout=10).raise_for_status()
 
     def start_hello(self) -> None:
         address = f"127.0.0.1:{self._ports[HELLO]}"

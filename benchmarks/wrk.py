@@ -25,7 +25,8 @@ class Sample:
     #: Answers a second: to wrk all of them, to a measure those it wanted.
     rate: float
     p50_ms: float
-    p99_ms: float
+    #: None where it is not known.
+    p99_ms: float | None
     #: How many were answered with which status, where the statuses differ.
     statuses: dict[str, int] = field(default_factory=dict)
 
