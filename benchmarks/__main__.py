@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import facts, parts, report, targets, wrk
-from benchmarks.stage import Failed, Stage
+from benchmarks.processes import Failed
+from benchmarks.stage import Stage
 
 
 def main() -> int:

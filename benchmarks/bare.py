@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from benchmarks.processes import Failed
 from benchmarks.scene import HotType, Scene
-from benchmarks.stage import Failed, Stage
+from benchmarks.stage import Stage
 from benchmarks.wrk import Sample
 from utils.postgres_programs import programs_for
 
@@ -32,7 +33,7 @@ def _run(stage: Stage, scene: Scene, hot: HotType, clients: int, seconds: float)
     told = stage.measure_with(
         *(str(pgbench), "-n", "-f", str(_SCRIPT), "-c", str(clients), "-j", "1", "-T", str(max(1, round(seconds)))),
         *flags,
-        stage.plain_url(),
+        stage.plain_url,
     )
     rate, latency = (re.search(rf"^{name} = ([\d.]+)", told, re.MULTILINE) for name in ("tps", "latency average"))
     if rate is None or latency is None or "number of failed transactions: 0" not in told:

@@ -9,9 +9,10 @@ import requests
 
 from benchmarks import bare, wrk
 from benchmarks.gate import Gate
+from benchmarks.processes import Failed, wait_until
 from benchmarks.rounds import YARDSTICK, Measure
 from benchmarks.scene import CATALOGUE_EVENTS, HotType, Scene
-from benchmarks.stage import Failed, Stage, wait_until
+from benchmarks.stage import Stage
 from benchmarks.wrk import Sample
 
 PING, BARE = "ping", "booking as bare SQL"
@@ -97,8 +98,11 @@ class Endpoints:
         return bare.book(self._stage, self._scene, self._hot_and_bare, seconds=seconds)
 
 
-def wait_until_settled(stage: Stage, *, seconds: float = 120) -> None:
-    """No order waits for its money any more, and nothing M-PESA said for being understood."""
-    query = """SELECT (SELECT count(*) FROM orders WHERE status = 'pending')
-        + (SELECT count(*) FROM mpesa_messages WHERE settled_at IS NULL) AS left"""
-    wait_until(lambda: stage.rows(query)[0]["left"] == 0, seconds=seconds, what="settling all orders")
+def wait_until_settled(stage: Stage, *, seconds: float = 300) -> None:
+    """No order waits for its money any more, and nothing M-PESA said for being understood. Raises Failed."""
+    query = """SELECT (SELECT count(*) FROM orders WHERE status = 'pending') AS orders,
+        (SELECT count(*) FROM mpesa_messages WHERE settled_at IS NULL) AS messages"""
+    try:
+        wait_until(lambda: not any(stage.rows(query)[0].values()), seconds=seconds, what="settling all orders")
+    except Failed as failure:
+        raise Failed(f"{failure}; left are {stage.rows(query)[0]}") from None

@@ -10,8 +10,9 @@ from typing import Any
 import requests
 
 from benchmarks import cores
+from benchmarks.processes import Failed
 from benchmarks.scene import Scene
-from benchmarks.stage import SERVER, Failed, Stage
+from benchmarks.stage import SERVER, Stage
 from utils.postgres_programs import programs_for
 
 #: What the export shows, of all tickets of one event at once.
@@ -40,7 +41,7 @@ def _copy(stage: Stage, event_id: int, rows: int) -> float:
     psql = programs_for(stage.folder / "data").folder / "psql"
     query = " ".join(_COPY.format(event_id=event_id).split("\n"))
     began = time.perf_counter()
-    told = stage.measure_with(str(psql), "-X", "-q", stage.plain_url(), "-c", query)
+    told = stage.measure_with(str(psql), "-X", "-q", stage.plain_url, "-c", query)
     took = time.perf_counter() - began
     if told.count("\n") != rows:
         raise Failed(f"psql copied {told.count(chr(10))} rows of {rows}")

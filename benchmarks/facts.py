@@ -11,7 +11,7 @@ from typing import Any
 
 import psutil
 
-from benchmarks import cores
+from benchmarks import cores, database
 from benchmarks.stage import BENCH_PYTHON, Stage
 from config import ROOT, Settings, load
 
@@ -44,7 +44,7 @@ def gather(stage: Stage, plan: Any) -> dict[str, Any]:
             "gunicorn": _gunicorn(),
             **{name: version(name) for name in _PACKAGES},
         },
-        "postgresql": stage.check_durability(),
+        "postgresql": database.check_durability(stage.database_url),
         "settings": {name: getattr(settings, name) for name in _TELLING if name in Settings.model_fields},
         "chosen": dict(stage.chosen),
         "verdicts": [],

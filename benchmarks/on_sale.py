@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 from benchmarks import cores
 from benchmarks.client import quantile
 from benchmarks.crowd import Crowd, Seen
 from benchmarks.endpoints import CATALOGUE, PLENTY, wait_until_settled
+from benchmarks.processes import wait_until
 from benchmarks.scene import HotType, Scene
-from benchmarks.stage import Stage, wait_until
+from benchmarks.stage import Stage
 
 ARRIVE_WITHIN_SECONDS = 10.0
 #: Of the buyers, every so-manieth abandons.
@@ -52,6 +54,7 @@ def run(
     told = _tell(crowd, connections)
     told |= {"buyers": buyers, "tickets": tickets, "push_seconds": push_seconds}
     told |= {"arrive_within": ARRIVE_WITHIN_SECONDS, "placed_by_second": _by_second(crowd.seen.placed_at)}
+    told["callbacks"] = _callbacks(stage)
     told |= {"after_the_crowd": first, "in_the_end": _stock(stage, hot), "rest": dict(late_comers.seen.ends)}
     say(
         f"on-sale, Daraja {push_seconds} s: {told['orders_per_minute']:.0f} orders a minute,"
@@ -102,6 +105,13 @@ def _tell(crowd: Crowd, connections: list[int]) -> dict[str, Any]:
         "most_connections": max(connections, default=0),
         "late_p95_ms": _late_ms(crowd),
     }
+
+
+def _callbacks(stage: Stage) -> dict[str, int]:
+    """How what the simulator posted was received: it waits ten seconds, as Safaricom does, and never posts again."""
+    with closing(sqlite3.connect(f"file:{stage.ledgers[-1]}?mode=ro", uri=True, timeout=30)) as books:
+        query = "SELECT coalesce(CAST(status AS TEXT), error), count(*) FROM deliveries GROUP BY 1"
+        return dict(books.execute(query).fetchall())
 
 
 def _by_second(moments: list[float]) -> list[int]:

@@ -62,18 +62,24 @@ def _on_sale(runs: Sequence[Results], names: Sequence[str]) -> list[str]:
         lines.append(_row(f"{title}: orders a minute", *(_told(one, "orders_per_minute") for one in found)))
         lines.append(_row(f"{title}: answers to orders", *map(_answers, found)))
         lines.append(_row(f"{title}: p50, p95, p99 of orders", *(_times(one, "orders") for one in found)))
+        lines.append(_row(f"{title}: answers to callbacks", *(_told(one, "callbacks") for one in found)))
         lines.append(_row(f"{title}: most database connections", *(_told(one, "most_connections") for one in found)))
     return lines
 
 
 def _told(found: dict[str, Any], *names: str) -> str:
-    return " for ".join(str(found[name]) for name in names) if found else NOT_MEASURED
+    if not found:
+        return NOT_MEASURED
+    values = (found[name] for name in names)
+    return " for ".join(_list(value) if isinstance(value, dict) else str(value) for value in values)
 
 
 def _answers(found: dict[str, Any]) -> str:
-    return (
-        ", ".join(f"{name}: {count}" for name, count in found["orders"]["answers"].items()) if found else NOT_MEASURED
-    )
+    return _list(found["orders"]["answers"]) if found else NOT_MEASURED
+
+
+def _list(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name}: {count}" for name, count in counts.items())
 
 
 def _times(found: dict[str, Any], kind: str) -> str:

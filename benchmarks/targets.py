@@ -180,6 +180,13 @@ TARGETS = (
         lambda run: max(one["growth_mb"] for one in run["export"]["tries"]),
         " MB",
     ),
+    _at_most(
+        6,
+        "slowest report over the orders of years, warm",
+        300,
+        lambda run: max(run["reports"]["milliseconds"].values()),
+        " ms",
+    ),
     _at_most(8, "start-up", _MOST_SECONDS_TO_START, lambda run: run["seconds_to_start"], " s", 2),
     _at_most(8, "memory of a worker after the run", _MOST_MEMORY_MB, lambda run: max(run["memory_mb"]), " MB"),
 )

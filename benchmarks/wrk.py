@@ -12,7 +12,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.stage import Failed, Stage
+from benchmarks.processes import Failed
+from benchmarks.stage import Stage
 
 CONNECTIONS = 16
 _HERE = Path(__file__).resolve().parent

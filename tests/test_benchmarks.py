@@ -141,6 +141,7 @@ def results() -> dict[str, Any]:
     times = {"count": 10, "p50_ms": 10.0, "p95_ms": 20.0, "p99_ms": 30.0, "answers": {"201": 9, "500": 1}}
     sale = {"orders": times, "polls": times, "reads": times, "tickets": 9, "buyers": 10, "push_seconds": 1.5}
     sale |= {"in_the_end": {"sold": 9}, "orders_per_second": 240.0, "orders_per_minute": 14400, "most_connections": 12}
+    sale["callbacks"] = {"200": 9}
     stored = {
         "kind": "short",
         "started_at": "2026-11-28T01:00:00+00:00",
@@ -188,9 +189,11 @@ def test_the_page_has_the_marks_that_results_go_between() -> None:
 
 @pytest.fixture
 def stage(tmp_path: Path, settings: Settings, simulator: Simulator) -> Stage:
-    """Programs that run already, in the tests' own database."""
+    """Programs that run already, and the tests' own database."""
     stage = Stage.__new__(Stage)
-    stage.folder, stage.ledgers, stage.environment = tmp_path, [], {}
+    stage.folder, stage.ledgers, stage.environment = tmp_path, [tmp_path / "empty.sqlite"], {}
+    with closing(sqlite3.connect(stage.ledgers[0])) as books:
+        books.executescript(SCHEMA)
     stage.database_url, stage.url = settings.DATABASE_URL, f"http://127.0.0.1:{settings.PORT}"
     stage.simulator_url = simulator.url
     stage.start_simulator = lambda **_: None  # type: ignore[method-assign]
@@ -215,7 +218,7 @@ def test_the_scene_is_one_that_the_code_works_with(furnished: Scene, stage: Stag
         "/checkin/scans", data=body, headers={"Authorization": bearer, "Content-Type": "application/json"}
     )
     assert [one["result"] for one in answer.get_json()["results"]] == ["ok"]
-    assert verify.judge(stage.plain_url(), []) == []
+    assert verify.judge(stage.plain_url, []) == []
 
 
 def test_an_on_sale_sells_all_there_is_and_no_more(
@@ -234,7 +237,7 @@ def test_an_on_sale_sells_all_there_is_and_no_more(
     assert told["most_connections"] > 0
     assert "sold 8 of 8" in said[0]
     wait_until_settled(stage)
-    with closing(psycopg2.connect(stage.plain_url())) as connection:
+    with closing(psycopg2.connect(stage.plain_url)) as connection:
         faults = verify.find_faults(connection, [])
     # The money is in the simulator's own ledger, which the tests share.
     assert {fault.partition(":")[0] for fault in faults} == {"paid with money that never came"}
