@@ -19,6 +19,13 @@ from config import ROOT
 PAGE, PLOTS, RESULTS = ROOT / "docs" / "performance.md", ROOT / "docs" / "performance", ROOT / "benchmarks" / "results"
 BEGIN, END = "<!-- results: made by python -m benchmarks.report -->", "<!-- end of results -->"
 _SHORT_RUNS = 2
+#: What may be drawn, and what it shows.
+_DRAWN = {
+    "ratios": "Ratios to the yardstick",
+    "on-sale": "Orders placed since the sale began",
+    "overload": "Arrivals and orders at what the server bears, and at twice that",
+    "growth": "Cost over what is stored",
+}
 
 
 def newest() -> list[Path]:
@@ -31,9 +38,16 @@ def update(paths: Sequence[Path]) -> None:
     """Write the table and the plots of these runs, the first of which is drawn."""
     page = PAGE.read_text(encoding="utf-8")
     runs = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
-    PAGE.write_text(replace_results(page, render(runs)), encoding="utf-8")
+    for name in _DRAWN:
+        _plot(name).unlink(missing_ok=True)
     drawing = [str(BENCH_PYTHON), str(Path(__file__).with_name("plots.py"))]
     subprocess.run([*drawing, str(paths[0]), str(PLOTS), json.dumps(RATIOS)], check=True)
+    drawn = [f"![{title}]({PLOTS.name}/{name}.svg)\n" for name, title in _DRAWN.items() if _plot(name).exists()]
+    PAGE.write_text(replace_results(page, "\n".join([render(runs), *drawn])), encoding="utf-8")
+
+
+def _plot(name: str) -> Path:
+    return PLOTS / f"{name}.svg"
 
 
 def replace_results(page: str, results: str) -> str:
