@@ -32,14 +32,12 @@ class Plan:
     #: Rows of the export, and how often it is made.
     rows: int
     exports: int
-    #: Events and orders of the database that reports are made of.
-    years: tuple[int, int]
 
 
 def plan(*, is_short: bool, rounds: int | None = None, seconds: float | None = None, people: int | None = None) -> Plan:
     if is_short:
-        return Plan(True, rounds or 3, seconds or 1, people or 8_000, 1_000, 400, 5, 20_000, 1, (1_000, 50_000))
-    return Plan(False, rounds or 3, seconds or 4, people or 20_000, 5_000, 2_000, 10, 100_000, 3, (10_000, 1_000_000))
+        return Plan(True, rounds or 3, seconds or 1, people or 8_000, 1_000, 400, 5, 20_000, 1)
+    return Plan(False, rounds or 3, seconds or 4, people or 20_000, 5_000, 2_000, 10, 100_000, 3)
 
 
 @dataclass(frozen=True)
@@ -123,22 +121,15 @@ def _measure_export(run: Run) -> None:
     run.results["export"] = export.run(run.stage, run.scene, rows=run.plan.rows, rounds=run.plan.exports, say=run.say)
 
 
-def _measure_reports(run: Run) -> None:
-    events, orders = run.plan.years
-    # Imported only now: it needs what fills a database with years of orders.
-    if find_spec("benchmarks.seeding") is None:
-        run.say("reports: there is nothing that makes years of orders")
-        return
-    reports = import_module("benchmarks.reports")
-    run.results["reports"] = reports.run(run.stage, events=events, orders=orders, say=run.say)
-
-
 def _measure_growth(run: Run) -> None:
-    """How costs grow with what is stored, in databases of its own."""
+    """How costs grow with what is stored, up to a million orders, in databases of its own on the same server."""
     if find_spec("benchmarks.growth") is None:
         run.say("growth: there is no such part")
         return
-    run.results["growth"] = import_module("benchmarks.growth").measure(run.stage)
+    growth = import_module("benchmarks.growth")
+    with cores.on_core(cores.MEASURING):
+        url, is_short = run.stage.database_url, run.plan.is_short
+        run.results["growth"] = growth.measure(url, is_short=is_short, tell=run.say)
 
 
 PARTS: dict[str, Callable[[Run], None]] = {
@@ -147,7 +138,6 @@ PARTS: dict[str, Callable[[Run], None]] = {
     "overload": _measure_overload,
     "log-ins": _measure_logins,
     "export": _measure_export,
-    "reports": _measure_reports,
     "growth": _measure_growth,
 }
 

@@ -80,18 +80,21 @@ def draw_overload(run: dict[str, Any]) -> Any:
 
 
 def draw_growth(run: dict[str, Any]) -> Any:
-    """Each cost over what is stored. `points` are pairs (rows, milliseconds) by name, in two families."""
-    points = run.get("growth", {}).get("points")
-    if not points:
+    """Each cost over what is stored: what everybody asks for, and reports."""
+    growth = run.get("growth")
+    if not growth:
         return None
-    figure, axes = plt.subplots(figsize=(7, 4.2))
-    for name, pairs in points.items():
-        axes.plot([size for size, _ in pairs], [cost for _, cost in pairs], marker="o", markersize=3, label=name)
-    axes.set_xscale("log")
-    axes.set_yscale("log")
-    axes.set_xlabel("rows stored")
-    axes.set_ylabel("milliseconds")
-    axes.legend(frameon=False, fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
+    figure, panels = plt.subplots(1, 2, figsize=(10, 5), sharey=True)
+    for name, one in growth["requests"].items():
+        axes = panels[any(word in name for word in ("report", "dashboard", "organizer"))]
+        sizes, costs = zip(*one["points"], strict=True)
+        axes.plot(sizes, costs, marker="o", markersize=3, label=f"{name} ({one['slope']:+.2f})")
+    for axes in panels:
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.set_xlabel(f"{growth['axis']} stored (with the exponent that fits)")
+        axes.legend(frameon=False, fontsize=7, loc="upper left", bbox_to_anchor=(0, -0.15), ncols=2)
+    panels[0].set_ylabel("milliseconds")
     return figure
 
 

@@ -64,7 +64,7 @@ def render(runs: Sequence[Results]) -> str:
     names = [f"{run['kind']}, {run['started_at'][:16].replace('T', ' ')}" for run in runs]
     lines = _table(["", "Target", "Goal", *names])
     lines += [_row(target.number, target.what, target.goal, *map(target.show, runs)) for target in TARGETS]
-    lines += ["", *_on_sale(runs, names), "", *_ratios(runs[0]), "", *_conditions(runs)]
+    lines += ["", *_on_sale(runs, names), "", *_ratios(runs[0]), "", *_growth(runs[0]), *_conditions(runs)]
     return "\n".join(lines) + "\n"
 
 
@@ -107,6 +107,16 @@ def _ratios(run: Results) -> list[str]:
         p99 = f"{one['p99_ms']:.1f} ms" if one["p99_ms"] is not None else NOT_MEASURED
         lines.append(_row(name, f"{one['rate']:.0f}", f"{one['ratio']:.3f}", spread, f"{one['p50_ms']:.1f} ms", p99))
     return lines
+
+
+def _growth(run: Results) -> list[str]:
+    if "growth" not in run:
+        return []
+    sizes = [size for size, _ in next(iter(run["growth"]["requests"].values()))["points"]]
+    lines = _table(["Milliseconds, by orders stored", *(f"{size:,}" for size in sizes), "Exponent"])
+    for name, one in run["growth"]["requests"].items():
+        lines.append(_row(name, *(f"{cost:.1f}" for _, cost in one["points"]), f"{one['slope']:+.2f}"))
+    return [*lines, ""]
 
 
 def _conditions(runs: Sequence[Results]) -> list[str]:

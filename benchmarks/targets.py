@@ -16,6 +16,8 @@ _MOST_LOG_IN_RATIO, _MOST_SECONDS_TO_START, _MOST_MEMORY_MB, _MOST_GROWTH_MB = 3
 #: What stands in tables where a run has no figure.
 NOT_MEASURED = "-"
 
+#: How requests of the growth part begin that are reports.
+_REPORTS = ("organizer's", "dashboard", "report")
 #: Ratios to the yardstick.
 RATIOS = {
     FRESH: 0.25,
@@ -133,6 +135,12 @@ def _most_statements(results: Results) -> float:
     return float(max(results["statements"][name] for name in (FRESH, DETAIL, AVAILABILITY)))
 
 
+def _slowest_report(results: Results) -> float:
+    """Of admins and of organizers, where most is stored: a million orders in a full run."""
+    requests = results["growth"]["requests"]
+    return float(max(one["points"][-1][1] for name, one in requests.items() if name.startswith(_REPORTS)))
+
+
 def _sold_out_to_free(results: Results) -> float:
     return float(median(one[SOLD_OUT]["rate"] / one[FREE]["rate"] for one in results["rounds"]))
 
@@ -179,13 +187,7 @@ TARGETS = (
         lambda run: max(one["growth_mb"] for one in run["export"]["tries"]),
         " MB",
     ),
-    _at_most(
-        6,
-        "slowest report over the orders of years, warm",
-        300,
-        lambda run: max(run["reports"]["milliseconds"].values()),
-        " ms",
-    ),
+    _at_most(6, "slowest report over the most orders there were, warm", 300, _slowest_report, " ms"),
     _at_most(8, "start-up", _MOST_SECONDS_TO_START, lambda run: run["seconds_to_start"], " s", 2),
     _at_most(8, "memory of a worker after the run", _MOST_MEMORY_MB, lambda run: max(run["memory_mb"]), " MB"),
 )

@@ -155,6 +155,13 @@ def results() -> dict[str, Any]:
         "rounds": played,
         "medians": dict.fromkeys(played[0], median),
         "on_sale": [sale, sale],
+        "growth": {
+            "axis": "orders",
+            "requests": {
+                "list": {"points": [[1_000, 5.0], [10_000, 5.5]], "slope": 0.04},
+                "dashboard": {"points": [[1_000, 20.0], [10_000, 340.0]], "slope": 1.23},
+            },
+        },
     }
     return json.loads(json.dumps(stored))  # type: ignore[no-any-return]
 
@@ -165,6 +172,8 @@ def test_the_report_says_what_was_reached_missed_and_not_measured() -> None:
     assert "| 1 | `events`, ratio to `hello` | ≥ 1.5 | 1.000 **missed** |" in table
     assert "| 3 | answers that are faults, or no honest 503 | 0 | 6 **missed** |" in table
     assert "| 3 | orders a second to those of a closed loop | ≥ 0.8 | 0.80 ✓ |" in table
+    assert "| 6 | slowest report over the most orders there were, warm | < 300 ms | 340 ms **missed** |" in table
+    assert "| dashboard | 20.0 | 340.0 | +1.23 |" in table
     assert "| 8 | start-up | < 2 s | - |" in table
     assert "agreed after every part" in table
 
