@@ -24,6 +24,8 @@ FREE, PROMPTED, SOLD_OUT, SCAN = "order, free", "order, with prompt", "order, so
 PLENTY = 10_000_000
 #: Between the last push of a measure and the first callback: settling is not measured here.
 _UNHURRIED_SECONDS = 3.0
+#: Of a circle, a step that comes near no place again for long.
+_GOLDEN = 0.618034
 
 
 class Endpoints:
@@ -85,7 +87,7 @@ class Endpoints:
     def _order(self, hot: HotType, seconds: float, *, wanted: int) -> Sample:
         """One place for each buyer, beginning with others than last time."""
         self._turn += 1
-        first = self._turn * 4_001 % len(self._scene.buyers)
+        first = int(self._turn * _GOLDEN * len(self._scene.buyers)) % len(self._scene.buyers)
         buyers = self._scene.buyers[first:] + self._scene.buyers[:first]
         body = json.dumps({"tickets": [{"ticket_id": hot.id, "quantity": 1}]})
         lines = self._scene.write_requests("orders.txt", [(buyer.bearer, body) for buyer in buyers])

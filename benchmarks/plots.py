@@ -86,7 +86,7 @@ def draw_growth(run: dict[str, Any]) -> Any:
         return None
     figure, panels = plt.subplots(1, 2, figsize=(10, 5), sharey=True)
     for name, one in growth["requests"].items():
-        axes = panels[any(word in name for word in ("report", "dashboard", "organizer"))]
+        axes = panels[int(any(word in name for word in ("report", "dashboard", "organizer")))]
         sizes, costs = zip(*one["points"], strict=True)
         axes.plot(sizes, costs, marker="o", markersize=3, label=f"{name} ({one['slope']:+.2f})")
     for axes in panels:
