@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 
 import requests
@@ -100,11 +101,16 @@ class Endpoints:
         return bare.book(self._stage, self._scene, self._hot_and_bare, seconds=seconds)
 
 
-def wait_until_settled(stage: Stage, *, seconds: float = 300) -> None:
-    """No order waits for its money any more, and nothing M-PESA said for being understood. Raises Failed."""
-    query = """SELECT (SELECT count(*) FROM orders WHERE status = 'pending') AS orders,
-        (SELECT count(*) FROM mpesa_messages WHERE settled_at IS NULL) AS messages"""
-    try:
-        wait_until(lambda: not any(stage.rows(query)[0].values()), seconds=seconds, what="settling all orders")
-    except Failed as failure:
-        raise Failed(f"{failure}; left are {stage.rows(query)[0]}") from None
+def wait_until_settled(stage: Stage, *, seconds: float = 150) -> int:
+    """Nothing M-PESA said waits for being understood, and no order for its money; how many do all the same.
+
+    An order stays open, with its places held, for as long as its prompt may still be paid: minutes, where the answer to
+    its push was lost. That is for the verification to look at. Raises Failed.
+    """
+    messages = "SELECT count(*) FROM mpesa_messages WHERE settled_at IS NULL"
+    orders = "SELECT count(*) FROM orders WHERE status = 'pending'"
+    give_up_at = time.monotonic() + seconds
+    while (left := stage.rows(orders)[0]["count"]) and time.monotonic() < give_up_at:
+        time.sleep(0.2)
+    wait_until(lambda: stage.rows(messages)[0]["count"] == 0, seconds=seconds, what="settling what M-PESA said")
+    return int(left)

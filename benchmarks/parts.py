@@ -144,9 +144,13 @@ PARTS: dict[str, Callable[[Run], None]] = {
 
 def _verify(run: Run, after: str) -> None:
     """Says whether promises were kept; what is found makes the run fail in the end."""
-    wait_until_settled(run.stage)
+    still_open = wait_until_settled(run.stage)
     faults = verify.judge(run.stage.plain_url, run.stage.ledgers)
-    run.results["verdicts"].append({"after": after, "count": len(faults), "faults": faults[:50]})
+    run.results["verdicts"].append(
+        {"after": after, "open_orders": still_open, "count": len(faults), "faults": faults[:50]}
+    )
+    if still_open:
+        run.say(f"{still_open} orders are still open, since nobody knows yet what became of their prompts")
     run.say(f"verified after {after}: " + ("everything agrees" if not faults else f"{len(faults)} FAULTS"))
     for fault in faults[:10]:
         run.say(f"  {fault}")
