@@ -30,14 +30,16 @@ VENV   := .venv/.synced
 # pip-audit, with packages of its own.
 AUDIT         := .tools/audit
 AUDIT_VERSION := 2.10.1
+# What `make bench` measures against, and draws with.
+BENCH         := .tools/bench
 # There while an install runs: found at the start, it tells of one that never finished.
 BEGUN  := .tools/.syncing
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test fuzz browser postman test-redis audit chaos measure demo lint format check clean
+.PHONY: help install run test fuzz browser postman test-redis audit chaos measure bench bench-short demo lint format check clean
 
 help: ## List these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 install: $(VENV) ## Install what Pipfile.lock says into .venv
 
@@ -73,6 +75,12 @@ chaos: $(VENV) ## 2,000 purchases under faults and kills, with a referee; takes 
 measure: $(VENV) ## Export 100,000 attendees and print time and memory
 	FLASK_ENV=testing EXPORT_ROWS=100000 .venv/bin/python -m pytest tests/test_export_load.py -s -q $(ARGS)
 
+bench: $(VENV) $(BENCH)/.synced ## How fast it is, in ratios to a plain Flask view; about fifteen minutes on a machine left alone
+	.venv/bin/python -m benchmarks $(ARGS)
+
+bench-short: $(VENV) $(BENCH)/.synced ## The same, smaller, in about four
+	.venv/bin/python -m benchmarks --short $(ARGS)
+
 demo: $(VENV) ## Buy one ticket on the server that `make run` started
 	@.venv/bin/python -m development.demo
 
@@ -90,6 +98,11 @@ check: lint test ## All that must pass before a merge: style, types, tests
 clean: ## Remove what was installed and cached; the data in instance/ stays
 	rm -rf .venv .tools .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BENCH)/.synced: benchmarks/requirements.txt $(VENV)
+	@[ -x $(BENCH)/bin/python ] || .venv/bin/python -m venv $(BENCH)
+	@$(BENCH)/bin/python -m pip install -q -r $<
+	@touch $@
 
 $(TOOLS):
 	@if ! .tools/bin/python -m pipenv --version 2>/dev/null | grep -qF '$(PIPENV_VERSION)'; then \
