@@ -314,6 +314,7 @@ def take_back(order: Order | None, payment: Payment, *, channel: MessageChannel)
         .execution_options(populate_existing=True)
     ).all()
     freed = void_tickets(order, unused, None)
+    occasions.tell_tickets_ended(order, unused, is_reversed=True)
     order.move_to(OrderStatus.REFUNDED)
     order.refund_reason = "reversed_by_mpesa"
     db.session.flush()
