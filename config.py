@@ -152,6 +152,8 @@ class Settings(BaseModel):
 
     #: After so many days the people are taken out of raw payment messages.
     MESSAGE_RETENTION_DAYS: float = Field(365, ge=30)
+    #: So many days after an event, those without an account are taken out of its tickets and orders.
+    ATTENDEE_RETENTION_DAYS: float = Field(90, ge=30)
     ACCESS_TOKEN_MINUTES: int = Field(1440, ge=15, le=1440)
     #: How long a session lasts that is not refreshed.
     REFRESH_TOKEN_DAYS: int = Field(30, ge=1, le=365)

@@ -76,6 +76,7 @@ TASKS = (
     Task("remove old one-time tokens", one_time.remove_old, pauses=600),
     Task("take people out of old messages", retention.blank_old_messages, pauses=600),
     Task("forget orders of deleted accounts", retention.forget_orders_of_deleted_accounts, pauses=3600),
+    Task("forget attendees without an account", retention.forget_attendees, pauses=3600),
     Task("remove ended counters", limits.remove_ended, pauses=600),
     Task("match claims", claims.match_open_claims, pauses=5),
     Task("answer who forgot a password", passwords.answer_reset_requests),

@@ -30,7 +30,8 @@ class Ticket(Model):
     price_kes: Mapped[int]
     first_name: Mapped[str]
     last_name: Mapped[str]
-    #: Either may be "" once it was passed on: who got it through one of them has not told the other.
+    #: Either may be "" once it was passed on: who got it through one of them has not told the other. And both are when
+    #: attendees are forgotten.
     email: Mapped[str]
     phone: Mapped[str]
 

@@ -126,6 +126,8 @@ class Event(EventRules, Model):
     #: When who holds a ticket was reminded of it as it is now, and invited to review it.
     reminded_at: Mapped[datetime | None]
     reviews_invited_at: Mapped[datetime | None]
+    #: When those without an account were taken out of its tickets and orders.
+    attendees_forgotten_at: Mapped[datetime | None]
 
     search_words: Mapped[Any] = mapped_column(
         TSVECTOR,

@@ -123,7 +123,7 @@ class OrderItem(Model):
     quantity: Mapped[int]
     #: The price when the order was placed.
     unit_price_kes: Mapped[int]
-    #: One `{first_name, last_name, email, phone}` for each place, none of them empty.
+    #: One `{first_name, last_name, email, phone}` for each place; none is empty until attendees are forgotten.
     attendees: Mapped[list[dict[str, str]]] = mapped_column(JSONB)
 
     ticket_type: Mapped[TicketType] = relationship(lazy="raise")

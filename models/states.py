@@ -185,6 +185,8 @@ class NotificationKind(enum.Enum):
     EMAIL_CHANGE = "email_change"
     #: To the old one.
     EMAIL_CHANGED = "email_changed"
+    #: To whoever held one that is not good any more, though its event goes on.
+    TICKET_ENDED = "ticket_ended"
 
 
 class NotificationChannel(enum.Enum):

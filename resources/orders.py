@@ -9,7 +9,8 @@ from resources.base import LOGGED_IN, ORGANIZERS, Resource, endpoint
 from schemas.common import Nothing, Page
 from schemas.orders import CheckoutOut, NewOrder, NewPayment, NewRefund, OrderOut
 from services import booking, orders, refunds
-from services.booking import Checkout, Crowded, Line, NotOnSale, OverLimit
+from services.booking import Checkout, Line, NotOnSale, OverLimit
+from services.crowd import Crowded
 from services.idempotency import InProgress, KeyReused, Taken
 from services.prompts import (
     BuyerBusy,

@@ -15,7 +15,7 @@ def verify_email(facts: Facts, _user_id: int | None) -> Letter:
         subject="Is this your e-mail address?",
         heading="Is this your e-mail address?",
         paragraphs=[
-            "Somebody has opened an account at Ticksy with it. If that was you, please say so with the button.",
+            "Somebody has opened an account at Ticksy with this address. If it was you, please confirm it.",
             "If it was not, you need not do anything.",
         ],
         action=("Yes, it is mine", one_time.link(facts)),
@@ -28,11 +28,11 @@ def password_reset(facts: Facts, _user_id: int | None) -> Letter:
         subject="A new password for Ticksy",
         heading="Choose a new password",
         paragraphs=[
-            "Somebody has asked for a new password for your account. If that was you, choose one with the button.",
+            "Somebody has asked for a new password for your account. If it was you, choose one with the button.",
             "If it was not, you need not do anything: your password stays as it is.",
         ],
         action=("Choose a new password", one_time.link(facts)),
-        remarks=["The link works once, within an hour. Give it to nobody: we never ask for it."],
+        remarks=["The link works once, within an hour. Give it to nobody: we will never ask you for it."],
     )
 
 
@@ -42,8 +42,8 @@ def password_changed(facts: Facts, _user_id: int | None) -> Letter:
         subject="Your password has been changed",
         heading="Your password has been changed",
         paragraphs=[
-            f"This was on {day_and_time(moment)}. You have been logged out everywhere else.",
-            "If it was not you, ask for a new password at once, and tell us.",
+            f"It was changed on {day_and_time(moment)}. All other devices have been logged out.",
+            "If it was not you, ask for a new password at once.",
         ],
         action=("Open Ticksy", settings.frontend_url),
     )
@@ -54,8 +54,8 @@ def email_change(facts: Facts, _user_id: int | None) -> Letter:
         subject="Is this your new e-mail address?",
         heading="Is this your new e-mail address?",
         paragraphs=[
-            "Somebody wants to use it for an account at Ticksy from now on. If that was you, please say so here.",
-            "Until then the account keeps the address it has. If it was not you, you need not do anything.",
+            "Somebody wants to use this address for an account at Ticksy. If it is you, please confirm it.",
+            "Until then the account keeps its old address. If it was not you, you need not do anything.",
         ],
         action=("Yes, use this address", one_time.link(facts)),
         remarks=["The link works once, within a day."],
@@ -65,11 +65,11 @@ def email_change(facts: Facts, _user_id: int | None) -> Letter:
 def email_changed(facts: Facts, _user_id: int | None) -> Letter:
     return Letter(
         subject="Your e-mail address has been changed",
-        heading="Your account has another e-mail address now",
+        heading="Your e-mail address has been changed",
         paragraphs=[
-            f"It is {facts['new_address']}. We write to that one from now on, and no more to this.",
+            f"Your account's address is now {facts['new_address']}. From now on we write there.",
             "If it was not you who changed it, take it back with the button.",
-            "Your account gets this address again, all are logged out, and you are sent a link to a new password.",
+            "Then it has this address again, all devices are logged out, and you get a link to choose a new password.",
         ],
         action=("It was not me", one_time.link(facts)),
         remarks=["The link works once, within seven days."],

@@ -5,11 +5,8 @@ Promise two lives here and in `services.stock`: an order is written together wit
 
 from __future__ import annotations
 
-import random
-import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
@@ -28,13 +25,13 @@ from models import (
     TicketType,
     User,
 )
-from services import admission, audit, idempotency, occasions, order_rows, orders, prompts, pushes, stock
+from services import admission, audit, crowd, idempotency, occasions, order_rows, orders, prompts, pushes, stock
 from services.idempotency import Taken
 from services.prompts import Prompt
 from services.settlement import lock_order
 from utils import clock, money
 from utils.database import db, transaction
-from utils.errors import Conflict, Invalid, NotFound, Unavailable
+from utils.errors import Conflict, Invalid, NotFound
 from utils.prepared import Prepared, given
 from utils.security import new_code, new_secret
 
@@ -42,10 +39,6 @@ from utils.security import new_code, new_secret
 _REFERENCE_LENGTH = 10
 #: The same free cart again within this time is the same tap on the button.
 _DOUBLE_TAP_SECONDS = 60
-#: So many of a process's buyers are in PostgreSQL at once, and so long the others wait for their turn.
-_AT_ONCE, _PATIENCE_SECONDS = 4, 8
-#: As much of WEB_THREADS may serve buyers, and so long others are told to stay away.
-_SHARE_OF_BUYERS, _COME_AGAIN_SECONDS = 0.75, (3, 8)
 
 
 class NotOnSale(Conflict):
@@ -54,10 +47,6 @@ class NotOnSale(Conflict):
 
 class OverLimit(Conflict):
     code, message = "over_limit", "That is more than one order may have."
-
-
-class Crowded(Unavailable):
-    code, message = "crowded", "Very many people are ordering at this moment. Please try again in a few seconds."
 
 
 class AnotherPhone(Conflict):
@@ -105,12 +94,12 @@ class Checkout:
 def check_out(*, actor: User, phone: str, lines: Sequence[Line], taken: Taken | None = None) -> Checkout:
     """Place an order and put its prompt on `phone` (stored form).
 
-    When many pay at once the prompt waits in a queue. Raises what `place_order` raises, nothing being held then; and
+    When many pay at once the prompt waits in a queue. Raises crowd.Crowded and what `place_order` raises, nothing being held then; and
     pushes.MpesaUnavailable, after which the order stands and can be paid with `pay_order`.
     """
     if taken is not None and taken.done_order_id is not None:
         return Checkout(orders.get_order(actor=actor, order_id=taken.done_order_id), is_new=False)
-    with _room_for_others():
+    with crowd.room_for_others():
         return _check_out(actor, phone, lines, taken)
 
 
@@ -137,7 +126,7 @@ def place_order(*, actor: User, phone: str, lines: Sequence[Line], taken: Taken 
     wanted = Counter[int]()
     for line in lines:
         wanted[line.ticket_type_id] += line.quantity
-    with _few_at_once():
+    with crowd.few_at_once():
         try:
             return _place(actor, phone, lines, wanted, taken)
         except stock.NoRoom:
@@ -147,38 +136,6 @@ def place_order(*, actor: User, phone: str, lines: Sequence[Line], taken: Taken 
             return _place(actor, phone, lines, wanted, taken)
         except stock.NoRoom:
             raise stock.SoldOut from None
-
-
-@contextmanager
-def _room_for_others() -> Iterator[None]:
-    """Most threads may serve buyers; the rest is for callbacks, polls and the catalogue. Raises Crowded, at once."""
-    global _buyers
-    with _counting:
-        if _buyers >= settings.WEB_THREADS * _SHARE_OF_BUYERS:
-            raise Crowded(retry_after=random.randint(*_COME_AGAIN_SECONDS))  # noqa: S311  # not all at once
-        _buyers += 1
-    try:
-        yield
-    finally:
-        with _counting:
-            _buyers -= 1
-
-
-_buyers, _counting = 0, threading.Lock()
-
-
-@contextmanager
-def _few_at_once() -> Iterator[None]:
-    """In PostgreSQL, many that wait for one row slow each other down; here they cost nothing. Raises Crowded."""
-    if not _turnstile.acquire(timeout=_PATIENCE_SECONDS):
-        raise Crowded(retry_after=random.randint(*_COME_AGAIN_SECONDS))  # noqa: S311  # not all at once
-    try:
-        yield
-    finally:
-        _turnstile.release()
-
-
-_turnstile = threading.BoundedSemaphore(_AT_ONCE)
 
 
 def _place(actor: User, phone: str, lines: Sequence[Line], wanted: Counter[int], taken: Taken | None) -> Placed:

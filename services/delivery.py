@@ -59,7 +59,7 @@ class _ByMail:
     def carry(self, message: Notification) -> None:
         with transaction():
             files = enclosures.enclose(message)
-        letter = letters.render(message, encloses=bool(files))
+        letter = letters.render(message, files=files)
         name = f"notification-{message.id}-{int(message.created_at.timestamp())}"
         self._mailer.send(
             Mail(message.address, letter.subject, letter.text, letter.html, name, letter.unsubscribe_url, files)

@@ -316,7 +316,9 @@ def take_back(order: Order | None, payment: Payment, *, channel: MessageChannel)
     for ticket in tickets:
         if ticket.status is TicketStatus.USED:
             ticket.taken_back_at = clock.now()
-    freed = void_tickets(order, [one for one in tickets if one.status is TicketStatus.VALID], None)
+    unused = [one for one in tickets if one.status is TicketStatus.VALID]
+    freed = void_tickets(order, unused, None)
+    occasions.tell_tickets_ended(order, unused, is_reversed=True)
     order.move_to(OrderStatus.REFUNDED)
     order.refund_reason = "reversed_by_mpesa"
     db.session.flush()

@@ -77,7 +77,11 @@ def tell_orders_ended(order_ids: Sequence[int]) -> None:
         )
     ).tuples()
     messages = [
-        Message(buyer, f"order {order.id}", {"event": _event(event), "order": order.reference})
+        Message(
+            buyer,
+            f"order {order.id}",
+            {"event": _event(event), "order": order.reference, "amount_kes": order.total_kes},
+        )
         for order, event, buyer in ended
     ]
     notifications.queue(kind, messages)
@@ -191,6 +195,34 @@ def tell_transfer_accepted(transfer: Transfer, ticket: Ticket) -> None:
 def tell_ticket_reissued(ticket: Ticket) -> None:
     """Its holder, with its new address."""
     _tell_holder(NotificationKind.TICKET_REISSUED, ticket, f"ticket {ticket.id} #{ticket.rotation}")
+
+
+def tell_tickets_ended(order: Order, tickets: Sequence[Ticket], *, is_reversed: bool) -> None:
+    """Who held tickets that are no good any more, though the order's `event` goes on: M-PESA took their payment back,
+    or who was passed one on agreed to its refund, of which its buyer is told apart."""
+    if order.event.status is EventStatus.CANCELLED or order.event.is_over:
+        return
+    ended = [ticket for ticket in tickets if is_reversed or ticket.passed_on_at is not None]
+    wanted = {ticket.ticket_type_id for ticket in ended}
+    named = db.session.execute(select(TicketType.id, TicketType.name).where(TicketType.id.in_(wanted)))
+    names = dict(named.tuples().all())
+    holders = select(User).where(User.id.in_({ticket.holder_id for ticket in ended}))
+    db.session.scalars(holders).all()  # all at once, for `_reach`
+    told: dict[tuple[Contact, str], list[Ticket]] = {}
+    for ticket in ended:
+        held_by = _reach(ticket.holder_id, ticket.email, ticket.phone, ticket.first_name)
+        told.setdefault(held_by, []).append(ticket)
+    for (contact, first_name), theirs in told.items():
+        facts = {
+            "first_name": first_name,
+            "event": _event(order.event),
+            "types": [names[ticket.ticket_type_id] for ticket in theirs],
+            "is_reversed": is_reversed,
+        }
+        if contact.user_id == order.buyer_id:
+            facts["order"] = order.reference
+        occasion = f"ticket {theirs[0].id}"
+        notifications.queue_to(NotificationKind.TICKET_ENDED, contact, occasion=occasion, facts=facts)
 
 
 def _tell_holder(kind: NotificationKind, ticket: Ticket, occasion: str) -> None:

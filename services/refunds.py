@@ -24,7 +24,7 @@ from models import (
     TicketStatus,
     User,
 )
-from services import alerts, audit, events, ledger, orders, paybill, stock
+from services import alerts, audit, events, ledger, occasions, orders, paybill, stock
 from utils import clock
 from utils.database import db, transaction
 from utils.errors import Conflict, Forbidden, Invalid, NotFound
@@ -119,6 +119,7 @@ def _refund_tickets(order: Order, tickets: Sequence[Ticket], *, reason: str, act
             raise Conflict("There is no payment left to give back from.", code="nothing_to_refund")
         refund = ledger.start_refund(payment, amount_kes, reason=reason, requested_by=actor)
     freed = ledger.void_tickets(order, tickets, refund)
+    occasions.tell_tickets_ended(order, tickets, is_reversed=False)
     left = select(Ticket.id).where(Ticket.order_id == order.id, Ticket.status != TicketStatus.VOID)
     if db.session.scalar(left.limit(1)) is None:
         # What was left may be free tickets of an order whose money has arrived back already.

@@ -1,12 +1,28 @@
-"""How long personal data is kept: what Safaricom said of people, and what accounts that were deleted leave behind."""
+"""How long personal data is kept: what Safaricom said of people, what accounts that were deleted leave behind, and who
+had a ticket without an account."""
 
 from __future__ import annotations
 
-from sqlalchemy import func, literal, select, update
-from sqlalchemy.dialects.postgresql import JSONB
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, case, column, delete, func, literal, or_, select, update
+from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by
 
 from config import settings
-from models import AccountStatus, Event, MpesaMessage, Order, OrderItem, Payment, Ticket, TicketType, Transfer, User
+from models import (
+    AccountStatus,
+    Event,
+    MpesaMessage,
+    Notification,
+    NotificationKind,
+    Order,
+    OrderItem,
+    Payment,
+    Ticket,
+    TicketType,
+    Transfer,
+    User,
+)
 from utils import clock
 from utils.blanking import blank
 from utils.database import db, transaction
@@ -16,6 +32,7 @@ FORGOTTEN = "deleted"
 #: So long after an event's end its money may still have to go back.
 KEPT_AFTER_DAYS = 30
 _AT_ONCE = 500
+_NO_FIRST_NAME, _NO_LAST_NAME = "Name", "deleted"
 _NOBODY = {"first_name": "Deleted", "last_name": "account", "email": FORGOTTEN, "phone": FORGOTTEN}
 
 
@@ -108,3 +125,85 @@ def forget_transfers(user: User) -> None:
         received.where(Transfer.to_phone.is_not(None)).values(to_phone=FORGOTTEN),
     ):
         db.session.execute(statement.execution_options(synchronize_session=False))
+
+
+# ── Who has no account ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def forget_attendees() -> int:
+    """Take those without an account out of events that ended ATTENDEE_RETENTION_DAYS ago: whom orders named, who was
+    passed a ticket on, whom one was offered. Tickets, codes, prices and scans stay, and what buyers and receivers with
+    an account say of themselves. Returns of how many events.
+    """
+    forgotten = 0
+    while True:
+        with transaction() as session:
+            event_id = session.scalar(
+                select(Event.id)
+                .where(
+                    Event.attendees_forgotten_at.is_(None),
+                    Event.ends_at <= clock.ago(days=settings.ATTENDEE_RETENTION_DAYS),
+                )
+                .order_by(Event.ends_at, Event.id)
+                .limit(1)
+                .with_for_update(key_share=True, skip_locked=True)
+            )
+            if event_id is None:
+                return forgotten
+            _forget_attendees_of(event_id)
+        forgotten += 1
+
+
+def _forget_attendees_of(event_id: int) -> None:
+    is_of_event = and_(Order.event_id == event_id, User.id == Order.buyer_id)
+    tickets = select(Ticket.id).join(Ticket.ticket_type).where(TicketType.event_id == event_id)
+    passed = update(Transfer).where(Transfer.ticket_id.in_(tickets))
+    received = passed.where(Transfer.to_id.is_(None))
+    strangers = update(Ticket).where(Ticket.id.in_(tickets), Ticket.holder_id.is_(None))
+    about_strangers = or_(Notification.user_id.is_(None), Notification.kind == NotificationKind.TRANSFER_ACCEPTED)
+    nameless = {"first_name": _NO_FIRST_NAME, "last_name": _NO_LAST_NAME}
+    for statement in (
+        update(Ticket)
+        .where(is_of_event, Ticket.order_id == Order.id, Ticket.passed_on_at.is_(None))
+        .values(_what_is_the_buyers({name: getattr(Ticket, name) for name in _NOBODY})),
+        # Nobody writes to an address that is empty.
+        strangers.values(nameless | {"email": "", "phone": ""}),
+        update(OrderItem).where(is_of_event, OrderItem.order_id == Order.id).values(attendees=_buyers_alone()),
+        passed.where(Transfer.from_id.is_(None)).values(
+            from_name=f"{_NO_FIRST_NAME} {_NO_LAST_NAME}", from_email=FORGOTTEN, from_phone=FORGOTTEN
+        ),
+        received.values(nameless),
+        received.where(Transfer.to_email.is_not(None)).values(to_email=FORGOTTEN),
+        received.where(Transfer.to_phone.is_not(None)).values(to_phone=FORGOTTEN),
+        delete(Notification).where(Notification.facts["event"]["id"].as_integer() == event_id, about_strangers),
+        # Not a change of the event: whoever keeps a copy of it has nothing to fetch.
+        update(Event)
+        .where(Event.id == event_id)
+        .values(attendees_forgotten_at=clock.now(), updated_at=Event.updated_at),
+    ):
+        db.session.execute(statement.execution_options(synchronize_session=False))
+
+
+def _what_is_the_buyers(attendee: dict[str, Any]) -> dict[str, ColumnElement[str]]:
+    """SQL, with User as the buyer: of an attendee's name, address and number, those that are the buyer's own."""
+    is_buyer = and_(attendee["first_name"] == User.first_name, attendee["last_name"] == User.last_name)
+    return {
+        "first_name": case((is_buyer, attendee["first_name"]), else_=_NO_FIRST_NAME),
+        "last_name": case((is_buyer, attendee["last_name"]), else_=_NO_LAST_NAME),
+        "email": case((attendee["email"] == User.email, attendee["email"]), else_=""),
+        "phone": case((attendee["phone"] == User.phone, attendee["phone"]), else_=""),
+    }
+
+
+def _buyers_alone() -> Any:
+    """SQL: the attendees of an OrderItem, in their order."""
+    elements = func.jsonb_array_elements(OrderItem.attendees)
+    each = elements.table_valued(column("attendee", JSONB), with_ordinality="place", name="each").render_derived()
+    kept = _what_is_the_buyers({name: each.c.attendee[name].astext for name in _NOBODY})
+    one = func.jsonb_build_object(*(part for pair in kept.items() for part in pair))
+    return (
+        select(func.jsonb_agg(aggregate_order_by(one, each.c.place)))
+        .select_from(each)
+        .correlate(OrderItem, User)
+        .scalar_subquery()
+    )

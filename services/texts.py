@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from models import Notification, NotificationKind
-from services.letters import as_name, link_to_offer, link_to_page, link_to_tickets, short_time
-from services.stationery import Facts
+from services.stationery import Facts, as_name, link_to_offer, link_to_page, link_to_tickets, short_time
 from utils import money, sms
 
 #: A piece of a title that tells an event from others, and a link that leaves room for it and for a code.
@@ -22,11 +21,17 @@ def write_text(message: Notification) -> str:
             sender = sms.fit(as_name(facts["sender"]) or "Somebody", _LONGEST_NAME)
             return _fitted(event, f"Ticksy: {sender} gives you a ticket, {{}}. Accept it: {link_to_offer(facts)}")
         case NotificationKind.TRANSFER_ACCEPTED:
-            return _fitted(event, "Ticksy: your ticket for {} has been accepted. Your codes have ended.")
+            return _fitted(
+                event, "Ticksy: your ticket for {} has been accepted. Your own codes let nobody in any more."
+            )
         case NotificationKind.TICKET_RECEIVED:
             return _fitted(event, f"Ticksy: {{}}, your ticket: {link_to_page(facts)}")
         case NotificationKind.TICKET_REISSUED:
             return _fitted(event, f"Ticksy: {{}}, your new ticket: {link_to_page(facts)}")
+        case NotificationKind.TICKET_ENDED:
+            why = "M-PESA took the payment back" if facts["is_reversed"] else "refunded, as you agreed"
+            are = "ticket for {} is" if len(facts["types"]) == 1 else f"{len(facts['types'])} tickets for {{}} are"
+            return _fitted(event, f"Ticksy: your {are} NO LONGER VALID: {why}.")
     link = link_to_tickets(facts, message.user_id)
     end = f" {link}" if sms.length(link) <= _LONGEST_LINK else ""
     match kind:
@@ -39,7 +44,7 @@ def write_text(message: Notification) -> str:
             )
         case NotificationKind.EVENT_CHANGED:
             place = sms.fit(event["location"], _LONGEST_PLACE).replace("{", "(").replace("}", ")")
-            return _fitted(event, f"Ticksy: {{}} has changed. It is on {short_time(event)}, {place}.{end}")
+            return _fitted(event, f"Ticksy: {{}} has changed. It is now on {short_time(event)}, {place}.{end}")
     back = " Your money comes back by itself." if int(facts["paid_kes"]) else ""
     return _fitted(event, f"Ticksy: {{}}, {short_time(event)}, is CANCELLED.{back}{end}")
 

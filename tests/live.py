@@ -27,7 +27,24 @@ class Live:
     """A running server, with or without a worker."""
 
     url: str
+    environment: Mapping[str, str]
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def start(self, command: str) -> None:
+        """Start `serve` or `worker`, from a thread that lives as long as it should."""
+        program = launch.command(sys.executable, "-m", "flask", command, end_with=signal.SIGTERM)
+        with _log().open("ab") as log:
+            self.processes.append(
+                subprocess.Popen(
+                    program, cwd=ROOT, env=self.environment, stdout=log, stderr=log, start_new_session=True
+                )
+            )
+
+    def kill_last(self) -> None:
+        """End what was started last without a warning."""
+        process = self.processes.pop()
+        _kill_group(process)
+        process.wait()
 
     def stop(self) -> None:
         for process in self.processes:
@@ -37,6 +54,7 @@ class Live:
                 process.wait(15)
             finally:
                 _kill_group(process)
+                process.wait()
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:
@@ -64,14 +82,11 @@ def start(environment: Mapping[str, str], *, has_worker: bool = True) -> Live:
         "MPESA_MAX_PUSHES_PER_SECOND": "0",
         **environment,
     }
-    live = Live(url)
+    live = Live(url, full)
     for command in ["serve", "worker"] if has_worker else ["serve"]:
-        program = launch.command(sys.executable, "-m", "flask", command, end_with=signal.SIGTERM)
-        with _log().open("ab") as log:
-            started = subprocess.Popen(program, cwd=ROOT, env=full, stdout=log, stderr=log, start_new_session=True)
-        live.processes.append(started)
+        live.start(command)
     try:
-        wait_until(lambda: _is_ready(url), seconds=30)
+        wait_until(lambda: _is_ready(url), seconds=90)
     except BaseException:
         live.stop()
         raise

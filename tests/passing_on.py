@@ -10,12 +10,12 @@ from flask.testing import FlaskClient
 from sqlalchemy import select
 from werkzeug.test import TestResponse
 
-from models import Event, Notification, NotificationChannel, NotificationKind, Order, Ticket, User
-from services import letters, texts
+from models import Event, MessageChannel, Notification, NotificationChannel, NotificationKind, Order, Ticket, User
+from services import letters, paybill, texts
 from tests.gates import SCANS, new_nonce
 from tests.support import Maker
 from utils import clock, ticket_address
-from utils.database import db
+from utils.database import db, transaction
 
 #: Settings with which both kinds of messages are written.
 CHANNELS = {
@@ -94,6 +94,12 @@ class Passing:
     def check(self, code: str) -> str:
         """What anybody is told of a code."""
         return str(self.client.get("/tickets/check", query_string={"code": code}).json["status"])
+
+
+def take_back(passing: Passing) -> None:
+    """M-PESA reverses the payment by itself."""
+    with passing.make.app.app_context(), transaction():
+        paybill.take_back(passing.order.receipt or "", channel=MessageChannel.PULL)
 
 
 def link_in(message: Notification, make: Maker) -> str:

@@ -18,7 +18,7 @@ from tests.passing_on import Passing
 from tests.support import Maker
 from tests.test_mail import SEND, states
 
-ENCLOSED = "With this message come files"
+ENCLOSED = "Attached: "
 
 
 @pytest.fixture
@@ -87,6 +87,7 @@ def test_more_tickets_than_go_into_a_file_are_told_by_their_codes(
     make.paid_order(ticket_type=make.on_sale(), quantity=2)
     tasks.run_once(app, SEND)
     assert list(files_of(server)) == ["event.ics"]
+    assert "Attached: the date for your calendar." in server.received[-1].part("plain")
 
 
 def test_a_ticket_that_cannot_be_printed_holds_no_message_up(

@@ -23,7 +23,6 @@ import tasks
 from models import (
     AuditLog,
     Event,
-    MessageChannel,
     Notification,
     NotificationChannel,
     NotificationKind,
@@ -32,10 +31,10 @@ from models import (
     Transfer,
     User,
 )
-from services import paybill, texts, transfers
+from services import texts, transfers
 from tests.held_tickets import cancel, give_back, read_pdf, scan, use
 from tests.mail_server import mail_server
-from tests.passing_on import CHANNELS, EMAIL, KAMAU, PHONE, Passing, link_in
+from tests.passing_on import CHANNELS, EMAIL, KAMAU, PHONE, Passing, link_in, take_back
 from tests.support import PASSWORD, Maker, changed_settings
 from utils import clock, sms, ticket_address
 from utils.database import transaction
@@ -489,10 +488,9 @@ def test_a_cancelled_event_refunds_and_tells_buyer_and_holder(passing: Passing, 
     assert passing.check(passing.ticket.code) == "superseded"
 
 
-def test_m_pesa_taking_the_money_back_ends_both(passing: Passing, make: Maker) -> None:
+def test_m_pesa_taking_the_money_back_ends_both(passing: Passing) -> None:
     now = passing.pass_on()
-    with make.app.app_context(), transaction():
-        paybill.take_back(passing.order.receipt or "", channel=MessageChannel.PULL)
+    take_back(passing)
     assert (passing.check(passing.ticket.code), passing.check(now.code)) == ("superseded", "void")
     assert passing.scan(code=now.code)["result"] == "void"
     assert passing.scan(code=passing.ticket.code)["result"] == "superseded"
@@ -523,7 +521,7 @@ def test_a_change_of_the_event_is_told_to_holders_alone(passing: Passing, make: 
     [message] = passing.sent(NotificationKind.EVENT_CHANGED)
     assert (message.user_id, message.address, message.channel) == (None, PHONE, NotificationChannel.SMS)
     with make.app.app_context():
-        assert "has changed. It is on" in texts.write_text(message)
+        assert "has changed. It is now on" in texts.write_text(message)
 
 
 def test_reminders_go_to_accounts_that_hold_a_ticket(passing: Passing, app: Flask, make: Maker) -> None:
