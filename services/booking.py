@@ -94,8 +94,8 @@ class Checkout:
 def check_out(*, actor: User, phone: str, lines: Sequence[Line], taken: Taken | None = None) -> Checkout:
     """Place an order and put its prompt on `phone` (stored form).
 
-    When many pay at once the prompt waits in a queue. Raises crowd.Crowded and what `place_order` raises, nothing being held then; and
-    pushes.MpesaUnavailable, after which the order stands and can be paid with `pay_order`.
+    When many pay at once the prompt waits in a queue. Raises crowd.Crowded and what `place_order` raises, nothing being
+    held then; and pushes.MpesaUnavailable, after which the order stands and can be paid with `pay_order`.
     """
     if taken is not None and taken.done_order_id is not None:
         return Checkout(orders.get_order(actor=actor, order_id=taken.done_order_id), is_new=False)

@@ -1,4 +1,4 @@
-"""Very many who order at once: some wait their turn here, where it costs nothing, and the rest are told to come again."""
+"""Very many who order at once: some wait their turn here, where it costs nothing; the rest are told to come again."""
 
 from __future__ import annotations
 
