@@ -8,7 +8,8 @@ from functools import partial
 from typing import Any
 
 import flask_restful
-from flask import Flask
+from flask import Flask, Request
+from flask.sessions import SessionInterface
 from flask_cors import CORS
 from flask_migrate import Migrate
 from werkzeug.middleware.proxy_fix import ProxyFix
@@ -38,6 +39,13 @@ class Api(flask_restful.Api):
         return original_handler(error)
 
 
+class NoSessions(SessionInterface):
+    """Flask's own sessions are cookies, of which there are none."""
+
+    def open_session(self, _app: Flask, _request: Request) -> None:
+        return None
+
+
 def create_app(settings: config.Settings | None = None) -> Flask:
     """A new app. Raises config.ConfigurationError, which ends the process, when the settings are wrong."""
     settings = settings or config.load()
@@ -45,6 +53,7 @@ def create_app(settings: config.Settings | None = None) -> Flask:
 
     app = Flask(__name__, instance_path=str(config.INSTANCE), static_folder=None)
     app.extensions["settings"] = settings
+    app.session_interface = NoSessions()
     if settings.TRUSTED_PROXIES:
         # Exactly so many hops: what stands further left, anybody may have written.
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.TRUSTED_PROXIES, x_proto=settings.TRUSTED_PROXIES)  # type: ignore[method-assign]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -26,7 +29,7 @@ from services import credentials, one_time
 from tests.mail_server import mail_server
 from tests.mailed import ANSWER_RESETS, ask_for_reset, forgot, links, mail_set_up, secret_of, told
 from tests.support import PASSWORD, Maker, changed_settings, mailed_secret, together
-from utils import clock
+from utils import clock, security
 from utils.database import db, transaction
 
 NEW = "kahawa-chungu-41"
@@ -320,3 +323,25 @@ def test_a_request_that_is_an_hour_old_is_answered_with_a_link_that_works(client
         tasks.run_once(make.app, ANSWER_RESETS)
         link = links(make, NotificationKind.PASSWORD_RESET)[0]
         assert reset(client, secret_of(link)).status_code == 200
+
+
+# ── Hashing ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_who_comes_while_very_many_wait_to_log_in_is_told_to_come_again(
+    client: FlaskClient, make: Maker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = {"email": make.attendee().email, "password": PASSWORD}
+    monkeypatch.setattr(security, "_waiting", threading.Semaphore(0))
+    refused = client.post("/login", json=given)
+    assert (refused.status_code, "Retry-After" in refused.headers) == (503, True)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts niceness by thread")
+def test_who_hashes_steps_back_behind_who_reads(app: Flask) -> None:
+    with app.app_context():
+        security.hash_password("whatever-pass-2026")
+    hasher = next(one for one in threading.enumerate() if one.name.startswith("bcrypt"))
+    assert hasher.native_id is not None
+    assert os.getpriority(os.PRIO_PROCESS, hasher.native_id) == 19
+    assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) < 19

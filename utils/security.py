@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import os
 import secrets
+import sys
 import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 from flask import current_app
 from flask_bcrypt import Bcrypt
 from zxcvbn import zxcvbn
 
+from utils.errors import Unavailable
+
 #: bcrypt reads 72 bytes; with BCRYPT_HANDLE_LONG_PASSWORDS it is given a SHA-256 digest instead.
 bcrypt = Bcrypt()
+
+_Hash = TypeVar("_Hash")
 
 #: Crockford's base32: no I, L, O, U, so that a code survives being read out or typed.
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -27,15 +36,18 @@ _zxcvbn_lock = threading.Lock()
 
 
 def hash_password(password: str) -> str:
-    return str(bcrypt.generate_password_hash(password).decode())
+    """Raises Unavailable where very many wait already."""
+    return str(_hash_aside(lambda: bcrypt.generate_password_hash(password)).decode())
 
 
 def password_matches(password: str, password_hash: str | None) -> bool:
-    """Takes as long without a hash as with one, so that the time tells nobody which accounts exist."""
-    if password_hash is None:
-        bcrypt.check_password_hash(_decoy(), password)
-        return False
-    return bool(bcrypt.check_password_hash(password_hash, password))
+    """Takes as long without a hash as with one, so that the time tells nobody which accounts exist.
+
+    Raises Unavailable where very many wait already.
+    """
+    compared = _decoy() if password_hash is None else password_hash
+    is_right = _hash_aside(lambda: bcrypt.check_password_hash(compared, password))
+    return bool(is_right) and password_hash is not None
 
 
 def _decoy() -> str:
@@ -44,6 +56,28 @@ def _decoy() -> str:
     if decoy is None:
         decoy = current_app.extensions["ticksy_decoy_hash"] = hash_password(secrets.token_urlsafe())
     return decoy
+
+
+def _step_back() -> None:
+    """Linux counts niceness by thread; elsewhere it is the process's, and stays."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
+
+
+#: A hash is a quarter of a second of a core, by design: whoever reads meanwhile comes first, and no more are made at
+#: once than leave the others a core's worth.
+_hashers = ThreadPoolExecutor(2, thread_name_prefix="bcrypt", initializer=_step_back)
+_MOST_WAITING = 40
+_waiting = threading.BoundedSemaphore(_MOST_WAITING)
+
+
+def _hash_aside(work: Callable[[], _Hash]) -> _Hash:
+    if not _waiting.acquire(blocking=False):
+        raise Unavailable("Very many people are logging in at this moment. Please try again in a little while.")
+    try:
+        return _hashers.submit(work).result()
+    finally:
+        _waiting.release()
 
 
 def check_password(password: str, *, known: list[str]) -> None:
