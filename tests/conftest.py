@@ -203,21 +203,22 @@ def empty_tables(database_url: str) -> None:
 
     Rows are deleted: to truncate makes new files for every table and index, which takes a hundred times as long.
     """
-    connection = _cleaner(make_url(database_url).set(drivername="postgresql").render_as_string(hide_password=False))
+    connection = cleaner(database_url)
     for attempt in range(10):
         try:
             with connection, connection.cursor() as cursor:
                 cursor.execute(_EMPTY)
             return
-        except psycopg2.errors.LockNotAvailable:
+        except psycopg2.OperationalError:  # a lock not to be had, or a deadlock
             if attempt == 9:
                 raise
 
 
 @cache
-def _cleaner(url: str) -> psycopg2.extensions.connection:
+def cleaner(database_url: str) -> psycopg2.extensions.connection:
     """A connection for as long as the process lives. As a replica it checks no references, so any order will do."""
-    connection = psycopg2.connect(url)
+    url = make_url(database_url).set(drivername="postgresql")
+    connection = psycopg2.connect(url.render_as_string(hide_password=False))
     with connection, connection.cursor() as cursor:
         cursor.execute("SET session_replication_role = replica; SET lock_timeout = '2s'")
     return connection

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import re
+import shutil
+import tempfile
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import jwt
@@ -33,7 +37,7 @@ from resources.base import PUBLIC, Endpoint
 from services import calendars, claims, exports, gate_passes, possession, preferences, questions, scans, transfers
 from services.gate_passes import NewPass
 from services.scans import Presented
-from tests.conftest import empty_tables
+from tests.kept import Kept
 from tests.support import PASSWORD, Maker, cart, changed_settings, failure, mailed_secret, open_session
 from utils import clock, ticket_address
 from utils.database import db, transaction
@@ -529,6 +533,24 @@ class World:
         return client.open(self.fill(address), method=method, headers=headers, buffered=True, **sent)
 
 
+_kept: dict[str, tuple[World, Kept]] = {}
+
+
+def the_world(make: Maker) -> World:
+    """As `World(make)` in an empty database: made once by each process, and put back as it was."""
+    settings = make.app.extensions["settings"]
+    if settings.DATABASE_URL not in _kept:
+        world = World(make)
+        folder = Path(tempfile.mkdtemp(prefix="ticksy-kept-"))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        _kept[settings.DATABASE_URL] = (world, Kept(settings.DATABASE_URL, settings.UPLOAD_DIR, folder))
+        return world
+    world, kept = _kept[settings.DATABASE_URL]
+    kept.put_back()
+    world.make = make
+    return world
+
+
 # ── The matrix ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -550,21 +572,18 @@ def test_the_table_has_a_row_for_every_method_of_every_address() -> None:
 
 
 @pytest.mark.parametrize(("method", "address"), TABLE)
-def test_everybody_is_answered_as_the_table_says(
-    client: FlaskClient, make: Maker, database_url: str, method: str, address: str
-) -> None:
-    answers, world = {}, World(make)
+def test_everybody_is_answered_as_the_table_says(client: FlaskClient, make: Maker, method: str, address: str) -> None:
+    answers, world = {}, the_world(make)
     for caller in CALLERS:
         answers[caller] = world.call(client, caller, method, address).status_code
         if method != "GET" and answers[caller] < 300:
-            empty_tables(database_url)
-            world = World(make)
+            world = the_world(make)
     assert answers == dict(zip(CALLERS, TABLE[method, address], strict=True))
 
 
 def test_a_gate_pass_opens_the_gates_of_its_event_and_nothing_else(client: FlaskClient, make: Maker) -> None:
     """Where it is not for gates, it is no token: nobody's answer, and refused where somebody has to be named."""
-    world = World(make)
+    world = the_world(make)
     headers = {"Authorization": f"Gate {world.gate_pass.secret}"}
     for method, address, endpoint in every_endpoint():
         if (method, address) in WITH_A_PASS or endpoint.access is not PUBLIC:

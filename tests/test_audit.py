@@ -12,7 +12,7 @@ from services import booking, events
 from services.booking import Line
 from tasks import expire_orders
 from tests.support import Maker, failure
-from tests.test_access import CALLERS, TABLE, World
+from tests.test_access import CALLERS, TABLE, the_world
 from utils import clock
 
 #: Addresses that are posted to and leave no line, and why.
@@ -52,7 +52,7 @@ def test_every_change_leaves_a_line_that_says_who_made_it(
 ) -> None:
     answers = dict(zip(CALLERS, TABLE[method, address], strict=True))
     caller = next(one for one in _BY if answers[one] < 300)
-    world = World(make)
+    world = the_world(make)
     before = max(line.id for line in make.rows(AuditLog))
     assert world.call(client, caller, method, address).status_code == answers[caller]
     lines = [line for line in make.rows(AuditLog) if line.id > before]

@@ -16,7 +16,7 @@ from models import Role, User
 from resources.base import PUBLIC
 from tests.pictures import picture
 from tests.support import PASSWORD, Maker
-from tests.test_access import World, every_endpoint
+from tests.test_access import every_endpoint, the_world
 from utils.database import db
 
 ORIGIN = {"Origin": "http://localhost:5173"}
@@ -37,7 +37,7 @@ def assert_is_guarded(headers: Any, told: object) -> None:
 
 
 def test_every_answer_tells_browsers_the_rules_and_sets_no_cookie(client: FlaskClient, make: Maker) -> None:
-    world, statuses = World(make), set()
+    world, statuses = the_world(make), set()
     for caller in ("nobody", "attendee", "admin"):
         user = world.callers[caller]
         headers = make.headers(user) if isinstance(user, User) else {}

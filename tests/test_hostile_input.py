@@ -22,7 +22,7 @@ from werkzeug.test import TestResponse
 from models import User
 from resources.base import Endpoint
 from tests.support import Maker
-from tests.test_access import World, every_endpoint
+from tests.test_access import every_endpoint, the_world
 from utils.database import Base, db
 
 JSON = "application/json"
@@ -50,7 +50,7 @@ class Target:
     """One address, called by an admin who may do everything, or by the attendee who owns the order."""
 
     def __init__(self, client: FlaskClient, make: Maker, method: str, address: str) -> None:
-        world = World(make)
+        world = the_world(make)
         caller = world.callers[_caller_of(method, address)]
         assert isinstance(caller, User)
         self.client, self.method, self.address = client, method, world.fill(address)
