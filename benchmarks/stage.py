@@ -45,6 +45,8 @@ class Stage:
             "LOG_FORMAT": "json",
             "RATELIMIT_ENABLED": "false",
             "MPESA_MAX_PUSHES_PER_SECOND": "0",
+            "CATALOGUE_CACHE_SECONDS": "1",
+            **({"WEB_WORKERS": "1"} if cores.can_pin() else {}),
             **overrides,
         }
         self.environment = self._environment()
