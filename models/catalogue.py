@@ -169,6 +169,7 @@ class Event(EventRules, Model):
         ),
         Index("events_cancelled_idx", "id", postgresql_where="status = 'cancelled'"),
         Index("events_pending_idx", "created_at", "id", postgresql_where="status = 'pending'"),
+        Index("events_to_forget_idx", "ends_at", "id", postgresql_where="attendees_forgotten_at IS NULL"),
         Index("events_search_words_idx", "search_words", postgresql_using="gin"),
     )
 

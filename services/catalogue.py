@@ -14,7 +14,6 @@ from functools import lru_cache, reduce
 from typing import Any, NamedTuple
 
 from sqlalchemy import BigInteger, ColumnElement, Float, ScalarSelect, Text, case, cast, func, select
-from sqlalchemy.orm import InstrumentedAttribute
 
 from models import BETWEEN_WORDS, Event, EventStatus, Review, TicketType, User
 from models.catalogue import EventRules, TicketTypeRules
@@ -124,11 +123,11 @@ _SHOWN = (
 )
 
 
-def _reviewed() -> tuple[ScalarSelect[float], ScalarSelect[int]]:
-    """SQL about Event: what its reviews come to, one to five with one decimal, and how many there are."""
-    rating = select(cast(func.round(func.avg(Review.rating), 1), Float)).where(Review.event_id == Event.id)
-    count = select(func.count()).where(Review.event_id == Event.id)
-    return rating.correlate(Event).scalar_subquery(), count.correlate(Event).scalar_subquery()
+def _reviewed(event_id: Any) -> tuple[ScalarSelect[float], ScalarSelect[int]]:
+    """SQL for what an event's reviews come to, one to five with one decimal, and how many there are."""
+    rating = select(cast(func.round(func.avg(Review.rating), 1), Float)).where(Review.event_id == event_id)
+    count = select(func.count()).where(Review.event_id == event_id)
+    return rating.scalar_subquery(), count.scalar_subquery()
 
 
 # ── One event ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -154,7 +153,7 @@ _EVENT = Prepared(
         *_SHOWN,
         *(Event.organizer_id, Event.rejection_reason, Event.refund_until_hours, Event.transfer_until_hours),
         Event.allows_reentry,
-        *_reviewed(),
+        *_reviewed(Event.id),
         *(User.id, User.first_name, User.last_name),
     )
     .join(User, User.id == Event.organizer_id)
@@ -208,17 +207,19 @@ class _Kind(NamedTuple):
 @lru_cache(maxsize=256)
 def _page_of(kind: _Kind) -> Prepared:
     """The page is cut first: what costs more is asked only of what is on it."""
-    order = _order(kind.sort)
-    cut = select(Event.id).where(*_conditions(kind)).order_by(*order).limit(given("size")).offset(given("skip"))
-    sold = select(cast(func.coalesce(func.sum(TicketType.sold), 0), BigInteger)).where(TicketType.event_id == Event.id)
+    cut = select(*_SHOWN, Event.organizer_id).where(*_conditions(kind)).limit(given("size")).offset(given("skip"))
+    if kind.sort is Sort.CHEAPEST:
+        cut = cut.add_columns(_lowest_price(Event.id).label("lowest"))
+    page = cut.order_by(*_order(kind.sort, Event, _lowest_price(Event.id))).subquery("page").c
+    sold = select(cast(func.coalesce(func.sum(TicketType.sold), 0), BigInteger)).where(TicketType.event_id == page.id)
     return Prepared(
         select(
-            *(*_SHOWN, _lowest_price(), sold.correlate(Event).scalar_subquery(), *_reviewed()),
+            *(page[column.name] for column in _SHOWN),
+            *(_lowest_price(page.id), sold.scalar_subquery(), *_reviewed(page.id)),
             *(User.id, User.first_name, User.last_name),
         )
-        .join(User, User.id == Event.organizer_id)
-        .where(Event.id.in_(cut))
-        .order_by(*order)
+        .join(User, User.id == page.organizer_id)
+        .order_by(*_order(kind.sort, page, page.get("lowest")))
     )
 
 
@@ -233,26 +234,25 @@ def _conditions(kind: _Kind) -> list[ColumnElement[bool]]:
         "location": Event.location.icontains(given("location"), escape="/"),
         "starts_from": Event.starts_at >= given("starts_from"),
         "starts_until": Event.starts_at <= given("starts_until"),
-        "max_price_kes": _lowest_price() <= given("max_price_kes"),
+        "max_price_kes": _lowest_price(Event.id) <= given("max_price_kes"),
     }
     always = [Event.status == EventStatus.APPROVED, Event.ends_at > given("now")]
     by_words = [] if kind.word_count is None else [_has_words(kind.word_count)]
     return always + by_words + [condition for name, condition in conditions.items() if name in kind.facts]
 
 
-def _order(sort: Sort) -> Sequence[ColumnElement[Any] | InstrumentedAttribute[Any]]:
+def _order(sort: Sort, of: Any, lowest: Any) -> Sequence[ColumnElement[Any]]:
     match sort:
         case Sort.SOONEST:
-            return (Event.starts_at, Event.id)
+            return (of.starts_at, of.id)
         case Sort.NEWEST:
-            return (Event.created_at.desc(), Event.id.desc())
+            return (of.created_at.desc(), of.id.desc())
         case Sort.CHEAPEST:
-            return (_lowest_price().asc().nulls_last(), Event.starts_at, Event.id)
+            return (lowest.asc().nulls_last(), of.starts_at, of.id)
 
 
-def _lowest_price() -> ScalarSelect[int | None]:
-    lowest = select(func.min(TicketType.price_kes)).where(TicketType.event_id == Event.id)
-    return lowest.correlate(Event).scalar_subquery()
+def _lowest_price(event_id: Any) -> ScalarSelect[int | None]:
+    return select(func.min(TicketType.price_kes)).where(TicketType.event_id == event_id).scalar_subquery()
 
 
 def _has_words(count: int) -> ColumnElement[bool]:

@@ -82,7 +82,7 @@ def test_only_the_edges_know_flask() -> None:
     adapters = {
         "app.py", "commands.py", "config.py", "tasks.py",
         *(f"utils/{name}.py" for name in ("background", "database", "http", "mpesa", "security", "tokens")),
-        "utils/browser_rules.py", "utils/floods.py", "utils/signing.py", "utils/tables.py",
+        "utils/browser_rules.py", "utils/floods.py", "utils/ready.py", "utils/signing.py", "utils/tables.py",
     }  # fmt: skip
     for path in PRODUCT:
         knows = any(name.split(".")[0] in ("flask", "flask_restful") for name in imports(path))

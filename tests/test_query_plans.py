@@ -7,6 +7,7 @@ platform, and each statement is explained. What reads much by nature is listed, 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -403,7 +404,7 @@ def looked_at_much(connection: Connection, statement: str, parameters: Any) -> I
     kind = statement.split(maxsplit=1)[0].upper()
     if kind not in ("SELECT", "WITH", "INSERT", "UPDATE", "DELETE"):
         return
-    is_read = kind in ("SELECT", "WITH") and "FOR UPDATE" not in statement and "FOR NO KEY" not in statement
+    is_read = kind in ("SELECT", "WITH") and not re.search(r"\b(FOR UPDATE|FOR NO KEY|INSERT|UPDATE)\b", statement)
     touched: dict[str, float] = {}
     for node in explained(connection, statement, parameters, "ANALYZE, TIMING OFF" if is_read else "VERBOSE off"):
         table = node.get("Relation Name")

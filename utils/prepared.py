@@ -45,9 +45,10 @@ class Prepared:
         """All rows, as tuples. In the session's transaction where there is one; else alone, in autocommit."""
         for name, convert in self._converters.items():
             values[name] = convert(values[name])
+        values = self._fixed | values
         with _cursor() as cursor:
             _tell(cursor, self._sql, values)
-            cursor.execute(self._sql, self._fixed | values)
+            cursor.execute(self._sql, values)
             rows: list[tuple[Any, ...]] = cursor.fetchall()
         return rows
 
@@ -65,7 +66,10 @@ def _cursor() -> Iterator[Any]:
         with _translated(connection.connection.dbapi_connection, connection.invalidate) as cursor:
             yield cursor
         return
-    pooled = db.engine.raw_connection()
+    try:
+        pooled = db.engine.raw_connection()
+    except psycopg2.Error as error:
+        raise _as_sqlalchemys(error) from error
     dbapi: Any = pooled.dbapi_connection
     try:
         dbapi.autocommit = True
@@ -85,7 +89,13 @@ def _translated(dbapi: Any, invalidate: Callable[[BaseException], None]) -> Iter
     except psycopg2.Error as error:
         if dbapi.closed:
             invalidate(error)
-        raise DBAPIError.instance("", None, error, psycopg2.Error, hide_parameters=True) from error
+        raise _as_sqlalchemys(error) from error
+
+
+def _as_sqlalchemys(error: psycopg2.Error) -> BaseException:
+    return DBAPIError.instance(  # type: ignore[no-any-return]
+        "", None, error, psycopg2.Error, hide_parameters=True
+    )
 
 
 def _tell(cursor: Any, sql: str, values: dict[str, Any]) -> None:

@@ -25,9 +25,13 @@ def know_kinds(kinds):
 def upgrade():
     know_kinds((*KINDS_BEFORE, "ticket_ended"))
     op.add_column("events", sa.Column("attendees_forgotten_at", sa.DateTime(timezone=True), nullable=True))
+    op.create_index(
+        "events_to_forget_idx", "events", ["ends_at", "id"], postgresql_where="attendees_forgotten_at IS NULL"
+    )
 
 
 def downgrade():
+    op.drop_index("events_to_forget_idx", "events")
     op.drop_column("events", "attendees_forgotten_at")
     op.execute("DELETE FROM notifications WHERE kind = 'ticket_ended'")
     know_kinds(KINDS_BEFORE)

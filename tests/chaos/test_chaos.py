@@ -60,4 +60,5 @@ def test_the_referee_sees_when_a_rule_is_missing(tmp_path: Path, rule: str) -> N
     # Five callbacks at once, or a callback together with a confirmation.
     plan = Plan(60, kills=0, speed=60, settle_seconds=15, supply=3, rows=("022", "033"), root=copy, spoiling=spoiling)
     findings = run(plan, tmp_path / "run", print).findings
-    assert findings.free or findings.double, str(findings)
+    # What is lost yet may only be late.
+    assert findings.free or findings.double or findings.miscounted, str(findings)

@@ -11,17 +11,19 @@ from typing import Any
 import openpyxl
 from flask import request
 from flask_jwt_extended import create_access_token
-from sqlalchemy import ColumnElement, text
+from sqlalchemy import text
 
 from models import EventStatus, User
 from schemas import events as shapes
-from services import events
+from services import catalogue
 from tests.held_tickets import change
 from tests.pictures import picture, upload
 from tests.support import PASSWORD
 from tests.test_events import FORM
 from tests.threats.field import Field, attack
-from utils import images, logger, tables
+from utils import clock, images, logger, tables
+from utils.database import db
+from utils.pagination import Page
 
 # ── Browsers ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -73,10 +75,17 @@ COMMANDS = "Files and words that are commands: SQL, formulas, paths"
 
 
 def _paste_words_into_sql(field: Field) -> None:
-    def has_words(words: str) -> ColumnElement[bool]:
-        return text(f"events.title LIKE '%{words}%'")  # type: ignore[return-value]
+    def search(asked: catalogue.Search, **_page: int) -> Page:
+        found = db.session.execute(text(f"SELECT title FROM events WHERE title LIKE '%{asked.words}%'")).scalars().all()
+        return Page([LISTED._replace(title=title) for title in found], 1, 100, len(found))
 
-    field.replace(events, "_has_words", has_words)
+    field.replace(catalogue, "search_events", search)
+
+
+LISTED = catalogue.Listed(
+    *(1, "", "", "", clock.now(), clock.now(), "", None, None, "approved", clock.now(), None, 0, None, 0),
+    catalogue.Organizer(1, "", ""),
+)
 
 
 @attack(COMMANDS, without=_paste_words_into_sql)

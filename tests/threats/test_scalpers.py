@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -34,22 +35,23 @@ def _read_then_write(field: Field) -> None:
     """Places are counted, and taken when others have counted too. The CHECK behind it is satisfied."""
     meet = field.meeting(2)
 
-    def move(ticket_type_id: int, *, held: int = 0, sold: int = 0) -> None:
+    def take(wanted: Mapping[int, int], *, is_sold: bool) -> None:
+        [(ticket_type_id, count)] = wanted.items()
         row = db.session.scalars(select(TicketType).where(TicketType.id == ticket_type_id)).one()
-        values = {"held": row.held + held, "sold": row.sold + sold}
-        if sum(values.values()) > row.quantity:
-            raise stock._NoRoom
+        values = {"sold": row.sold + count} if is_sold else {"held": row.held + count}
+        if row.sold + row.held + count > row.quantity:
+            raise stock.NoRoom
         meet()
         db.session.execute(update(TicketType).where(TicketType.id == ticket_type_id).values(**values))
 
-    field.replace(stock, "_move", move)
+    field.replace(stock, "take", take)
 
 
 @attack("Buying more than there is", without=_read_then_write)
 def test_of_two_at_once_one_gets_the_last_place(field: Field) -> bool:
     ticket_type = field.make.on_sale(price=0, quantity=1)
     buyers = [field.make.attendee() for _ in range(2)]
-    field.meet(stock, "_take", parties=2)  # both have seen that there is a place
+    field.meet(stock, "take", parties=2)  # both have seen that there is a place
     return together(*(partial(_order, field, buyer, ticket_type) for buyer in buyers)) == [True, True]
 
 
