@@ -85,7 +85,7 @@ WHOLE: dict[str, tuple[set[str], str]] = {
         {"events", "orders", "ticket_types", "tickets"},
         "adds up all that was sold in a month",
     ),
-    "announce availability": ({"ticket_types"}, "compares all that is on sale with what it was"),
+    "announce availability": ({"events", "ticket_types"}, "compares all that is on sale with what it was"),
 }
 
 
@@ -395,8 +395,9 @@ def check(name: str, statements: list[Statement], large: Large) -> None:
                 reports.append(f"{table}: {how}\n{statement}")
             connection.rollback()
     expected = WHOLE[name][0] if name in WHOLE else set()
-    # More: it needs an index, or another query. Less: it is no longer an exception.
-    assert found == expected, "\n\n".join(reports)
+    # More: it needs an index, or another query. Nothing: it is no longer an exception. Which of several tables is read
+    # whole, the planner chooses by statistics that are never twice the same.
+    assert found <= expected and bool(found) == bool(expected), "\n\n".join(reports)  # noqa: PT018
 
 
 def looked_at_much(connection: Connection, statement: str, parameters: Any) -> Iterator[tuple[str, str]]:
