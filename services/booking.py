@@ -9,14 +9,12 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import cache
 
-from sqlalchemy import ARRAY, BigInteger, and_, func, or_, select
+from sqlalchemy import select
 from sqlalchemy.orm.attributes import set_committed_value
 
 from config import settings
 from models import (
-    Event,
     EventStatus,
     Order,
     OrderItem,
@@ -26,6 +24,7 @@ from models import (
     User,
 )
 from services import admission, audit, crowd, idempotency, occasions, order_rows, orders, prompts, pushes, stock
+from services.carts import Cart, describe, read_cart
 from services.idempotency import Taken
 from services.prompts import Prompt
 from services.settlement import lock_order
@@ -37,8 +36,6 @@ from utils.security import new_code, new_secret
 
 #: Ten Crockford characters, fifty bits; Daraja's AccountReference allows twelve.
 _REFERENCE_LENGTH = 10
-#: The same free cart again within this time is the same tap on the button.
-_DOUBLE_TAP_SECONDS = 60
 
 
 class NotOnSale(Conflict):
@@ -143,7 +140,7 @@ def _place(actor: User, phone: str, lines: Sequence[Line], wanted: Counter[int],
     with transaction():
         # One order of a buyer at a time: a double tap waits here, then finds the first tap's order.
         _LOCK_BUYER.rows(buyer_id=actor.id)
-        cart = _read_cart(actor, phone, wanted)
+        cart = read_cart(actor, phone, wanted)
         if cart.same_order_id is not None:
             order = lock_order(cart.same_order_id)
             if order.is_open or order.status is OrderStatus.PAID:
@@ -153,7 +150,7 @@ def _place(actor: User, phone: str, lines: Sequence[Line], wanted: Counter[int],
 
 
 def _create_order(
-    actor: User, phone: str, lines: Sequence[Line], wanted: Counter[int], taken: Taken | None, cart: _Cart
+    actor: User, phone: str, lines: Sequence[Line], wanted: Counter[int], taken: Taken | None, cart: Cart
 ) -> Placed:
     ticket_types = cart.ticket_types
     _check_cart(ticket_types, wanted)
@@ -177,7 +174,7 @@ def _create_order(
         event_id=event.id,
         reference=new_code(_REFERENCE_LENGTH),
         poll_id=new_secret(),
-        cart=_describe(wanted),
+        cart=describe(wanted),
         total_kes=total_kes,
         phone=phone,
         status=OrderStatus.PENDING,
@@ -255,79 +252,7 @@ def _prompt_again(order: Order, actor: User) -> Prompt:
     return prompt
 
 
-@dataclass(frozen=True)
-class _Cart:
-    """What is wanted as it is at the moment, and what the buyer has ordered already."""
-
-    ticket_types: list[TicketType]
-    #: The buyer's order of the same cart that is still open; or, since a free one never is, was placed just now.
-    same_order_id: int | None
-    #: The buyer's orders for the event that are still open.
-    open_orders: int
-
-
-def _read_cart(actor: User, phone: str, wanted: Counter[int]) -> _Cart:
-    rows = _cart().rows(
-        ids=list(wanted),
-        buyer_id=actor.id,
-        phone=phone,
-        cart=_describe(wanted),
-        now=clock.now(),
-        just_now=clock.ago(seconds=_DOUBLE_TAP_SECONDS),
-    )
-    events: dict[int, Event] = {}
-    ticket_types = []
-    for row in rows:
-        facts = dict(zip(_EVENT_FACTS, row[3:], strict=False))
-        event = events.get(facts["id"])
-        if event is None:
-            event = events[facts["id"]] = Event(**facts | {"status": EventStatus(facts["status"])})
-        ticket_type = TicketType(**dict(zip(_TYPE_FACTS, row[3 + len(_EVENT_FACTS) :], strict=True)))
-        set_committed_value(ticket_type, "held_by_ended", row[2])
-        set_committed_value(ticket_type, "event", event)
-        ticket_types.append(ticket_type)
-    same_order_id, open_orders = (rows[0][0], rows[0][1]) if rows else (None, 0)
-    return _Cart(ticket_types, same_order_id, open_orders)
-
-
 _LOCK_BUYER = Prepared(select(User.id).where(User.id == given("buyer_id")).with_for_update(key_share=True))
-#: As much of an event and a ticket type as a sale is decided by and its answer shows.
-_EVENT_FACTS = ("id", "title", "location", "starts_at", "ends_at", "image", "status")
-_TYPE_FACTS = tuple(column.name for column in TicketType.__table__.columns)
-
-
-@cache
-def _cart() -> Prepared:
-    is_open = and_(Order.status == OrderStatus.PENDING, Order.expires_at > given("now"))
-    is_just_given = and_(Order.status == OrderStatus.PAID, Order.total_kes == 0, Order.created_at > given("just_now"))
-    same = (
-        select(Order.id)
-        .where(
-            Order.buyer_id == given("buyer_id"),
-            Order.phone == given("phone"),
-            Order.cart == given("cart"),
-            or_(is_open, is_just_given),
-        )
-        .order_by(Order.id.desc())
-        .limit(1)
-        .scalar_subquery()
-    )
-    open_orders = (
-        select(func.count())
-        .where(Order.buyer_id == given("buyer_id"), Order.event_id == Event.id, is_open)
-        .correlate(Event)
-        .scalar_subquery()
-    )
-    return Prepared(
-        select(
-            *(same, open_orders, stock.held_by_ended_orders(given("now"))),
-            *(getattr(Event, name) for name in _EVENT_FACTS),
-            *TicketType.__table__.columns,
-        )
-        .join(Event, Event.id == TicketType.event_id)
-        .where(TicketType.id == func.any(given("ids", type_=ARRAY(BigInteger))))
-        .order_by(TicketType.id)
-    )
 
 
 def _check_cart(ticket_types: Sequence[TicketType], wanted: Counter[int]) -> None:
@@ -355,10 +280,6 @@ def _why_not_on_sale(ticket_type: TicketType) -> str:
     if ticket_type.event.status is not EventStatus.APPROVED:
         return NotOnSale.message  # the name is nobody's business yet
     return f"{ticket_type.name} tickets are not on sale at the moment."
-
-
-def _describe(wanted: Counter[int]) -> str:
-    return ",".join(f"{ticket_type_id}x{count}" for ticket_type_id, count in sorted(wanted.items()))
 
 
 def _attendees(buyer: User, lines: Sequence[Line], ticket_type_id: int) -> list[dict[str, str]]:

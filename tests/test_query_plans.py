@@ -395,9 +395,11 @@ def check(name: str, statements: list[Statement], large: Large) -> None:
                 reports.append(f"{table}: {how}\n{statement}")
             connection.rollback()
     expected = WHOLE[name][0] if name in WHOLE else set()
-    # More: it needs an index, or another query. Nothing: it is no longer an exception. Which of several tables is read
-    # whole, the planner chooses by statistics that are never twice the same.
-    assert found <= expected and bool(found) == bool(expected), "\n\n".join(reports)  # noqa: PT018
+    # More: it needs an index, or another query. Less: it is no longer an exception.
+    if name == "announce availability":  # which of its tables are read whole, the planner decides anew each time
+        assert found and found <= expected, "\n\n".join(reports)  # noqa: PT018
+        return
+    assert found == expected, "\n\n".join(reports)
 
 
 def looked_at_much(connection: Connection, statement: str, parameters: Any) -> Iterator[tuple[str, str]]:
