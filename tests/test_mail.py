@@ -433,7 +433,7 @@ HOSTILE = [
     "Njeri\r\nBcc: everybody@example.co.ke",
     "</td><script>alert(1)</script>",
     'Njeri" onmouseover="x',
-    "{{ 7 * 7 }} {0}",
+    "{{ 4321 * 1234 }} {0}",
     "Njeri \u202egnp.exe",
     "Win now at evil.example.com",
     "https://evil.example.com",
@@ -458,7 +458,7 @@ def test_names_of_people_and_events_cannot_do_any_harm(app: Flask, make: Maker, 
     html = mine.part("html")
     assert "<script" not in html
     assert '" onmouseover="' not in html
-    assert "49" not in html.split("Hello")[1].split("</p>")[0]
+    assert "5332114" not in html.split("Hello")[1].split("</p>")[0]
     # A greeting is for names; what else somebody calls themselves may be meant for whoever reads it.
     assert "Hello," in html
 
