@@ -23,6 +23,7 @@ from utils import floods, http, logger, postgres, stopping
 from utils.database import db, engine_options
 from utils.mpesa import Daraja
 from utils.mpesa_credential import credential_from_file
+from utils.ready import ReadyAnswers
 from utils.security import bcrypt
 from utils.tokens import jwt
 
@@ -54,6 +55,8 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     app = Flask(__name__, instance_path=str(config.INSTANCE), static_folder=None)
     app.extensions["settings"] = settings
     app.session_interface = NoSessions()
+    app.extensions["ready_answers"] = ready_answers = ReadyAnswers(app.wsgi_app, http.log_request)
+    app.wsgi_app = ready_answers  # type: ignore[method-assign]
     if settings.TRUSTED_PROXIES:
         # Exactly so many hops: what stands further left, anybody may have written.
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.TRUSTED_PROXIES, x_proto=settings.TRUSTED_PROXIES)  # type: ignore[method-assign]

@@ -12,11 +12,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from functools import cache, partial
+from functools import cache
 from typing import Any, ClassVar, TypeVar, get_origin
 
 import flask_restful
-from flask import Response, current_app, request
+from flask import Response, request
 from pydantic import BaseModel, TypeAdapter
 from sqlalchemy import Select
 
@@ -26,10 +26,9 @@ from schemas.common import Page as PageQuery
 from services import gate_passes, idempotency, sessions
 from services.gate_passes import Gatekeeper
 from services.idempotency import Taken
-from utils import http, tokens
+from utils import http, ready, tokens
 from utils.errors import Forbidden, TicksyError, Unauthenticated
 from utils.pagination import Page, paginate
-from utils.ready import ReadyAnswers
 from utils.tokens import Claims
 
 
@@ -161,15 +160,9 @@ class Resource(flask_restful.Resource):
 
 
 def _answer_everyone(method: Callable[..., Any], args: Any, values: dict[str, Any]) -> Response:
-    seconds = settings.CATALOGUE_CACHE_SECONDS
-    if not seconds:
-        return http.make_conditional(_answer(method, None, args, values), is_for_everyone=True)
-    kept: ReadyAnswers = current_app.extensions.setdefault("ready_answers", ReadyAnswers())
-    make = partial(_answer, method, None, args, values)
-    address = request.full_path
-    return http.answer_if_new(
-        kept.answer(address, seconds=seconds, make=lambda: http.add_tag(make(), is_for_everyone=True))
-    )
+    response = http.add_tag(_answer(method, None, args, values), is_for_everyone=True)
+    is_kept = ready.keep(request.environ, seconds=settings.CATALOGUE_CACHE_SECONDS or 0, route=http.route())
+    return response if is_kept else http.answer_if_new(response)
 
 
 def _answer(method: Callable[..., Any], actor: Gatekeeper | None, args: Any, values: dict[str, Any]) -> Response:

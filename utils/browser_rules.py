@@ -11,23 +11,33 @@ _VIEWED = "frame-ancestors 'none'"
 _YEAR_SECONDS = 31_536_000
 
 
+#: Of all answers alike.
+_ALWAYS = (
+    ("Cache-Control", "no-store"),
+    ("X-Content-Type-Options", "nosniff"),
+    ("X-Frame-Options", "DENY"),
+    # Addresses carry secrets: of tickets, calendars, exports.
+    ("Referrer-Policy", "no-referrer"),
+    ("Cross-Origin-Opener-Policy", "same-origin"),
+)
+
+
 def apply(response: Response, *, is_https: bool) -> None:
-    """Add the rules; a page that has some of its own keeps them.
+    """Add the rules; an answer that has some of its own keeps them. What says nothing else is kept by nobody.
 
     Pictures may be shown by pages of any origin, as the frontend's. All else is read across origins by who asks for it
     as CORS wants, and is embedded nowhere.
     """
-    is_picture = (response.mimetype or "").startswith("image/")
-    rules = {
-        "X-Content-Type-Options": "nosniff",
-        "X-Frame-Options": "DENY",
-        "Content-Security-Policy": _VIEWED if response.mimetype == "application/pdf" else _NO_PAGE,
-        # Addresses carry secrets: of tickets, calendars, exports.
-        "Referrer-Policy": "no-referrer",
-        "Cross-Origin-Opener-Policy": "same-origin",
-        "Cross-Origin-Resource-Policy": "cross-origin" if is_picture else "same-origin",
-    }
+    mimetype = response.mimetype or ""
+    rules = [
+        *_ALWAYS,
+        ("Content-Security-Policy", _VIEWED if mimetype == "application/pdf" else _NO_PAGE),
+        ("Cross-Origin-Resource-Policy", "cross-origin" if mimetype.startswith("image/") else "same-origin"),
+    ]
     if is_https:
-        rules["Strict-Transport-Security"] = f"max-age={_YEAR_SECONDS}"
-    for name, rule in rules.items():
-        response.headers.setdefault(name, rule)
+        rules.append(("Strict-Transport-Security", f"max-age={_YEAR_SECONDS}"))
+    # Every answer comes by here, and `setdefault` reads all headers again for each rule.
+    given = {name.lower() for name, _ in response.headers}
+    for name, rule in rules:
+        if name.lower() not in given:
+            response.headers.add(name, rule)

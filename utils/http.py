@@ -19,7 +19,7 @@ from werkzeug.exceptions import NotFound as NoRoute
 from werkzeug.formparser import FormDataParser
 from werkzeug.routing import BaseConverter, IntegerConverter
 
-from utils import browser_rules, errors, logger
+from utils import browser_rules, errors, logger, ready
 from utils.errors import FieldError, TicksyError
 from utils.references import BIGGEST_ID
 
@@ -371,11 +371,18 @@ def _begin() -> None:
 
 def _end(response: Response) -> Response:
     response.headers["X-Request-Id"] = logger.request_id.get()
-    response.headers.setdefault("Cache-Control", "no-store")
     browser_rules.apply(response, is_https=request.is_secure)
-    # The rule, not the path: paths carry secrets.
-    rule = request.url_rule.rule if request.url_rule else "(no such address)"
-    milliseconds = round((time.perf_counter() - g.get("started", time.perf_counter())) * 1000)
-    told = {"method": request.method, "route": rule, "status": response.status_code, "milliseconds": milliseconds}
-    log.info("request", extra=told | {"address": request.remote_addr})
+    if not ready.is_kept(request.environ):
+        seconds = time.perf_counter() - g.get("started", time.perf_counter())
+        log_request(request.method, route(), response.status_code, seconds, request.remote_addr)
     return response
+
+
+def route() -> str:
+    """The rule, not the path: paths carry secrets."""
+    return request.url_rule.rule if request.url_rule else "(no such address)"
+
+
+def log_request(method: str, rule: str, status: int, seconds: float, address: str | None) -> None:
+    told = {"method": method, "route": rule, "status": status, "milliseconds": round(seconds * 1000)}
+    log.info("request", extra=told | {"address": address})

@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Iterable
 from contextvars import ContextVar
+from functools import lru_cache
 from typing import Any
 
 import structlog
@@ -22,6 +23,9 @@ remote_address: ContextVar[str | None] = ContextVar("remote_address", default=No
 
 FIELDS = ("method", "route", "status", "milliseconds", "address")
 _MASK = "<secret>"
+#: Nobody else has a say in these, and a number in them may look like somebody's by chance.
+_OURS = frozenset({"request_id", "timestamp"})
+_SHORT = 60
 
 # Not \b: a number may follow `%2B` or an underscore.
 _PHONE = re.compile(r"(?<!\d)(254[ -]?[17]\d{2}|0[17]\d{2})[ -]?\d{3}[ -]?(\d{3})(?!\d)")
@@ -64,7 +68,8 @@ def configure(level: str, *, is_json: bool, secrets: Iterable[str] = ()) -> None
     """Send every logger of the process through one handler that masks. `secrets` are masked wherever they stand."""
     # The longest first: one may be part of another.
     _known[:] = sorted({secret for secret in secrets if len(secret) >= 6}, key=len, reverse=True)
-    handler = logging.StreamHandler(sys.stderr)
+    _redact_short.cache_clear()
+    handler = _Lines(sys.stderr)
     handler.setFormatter(formatter(is_json=is_json))
     handler.setLevel(level)
     root = logging.getLogger()
@@ -78,6 +83,22 @@ def configure(level: str, *, is_json: bool, secrets: Iterable[str] = ()) -> None
     for name in ("_granian", "granian.access"):
         server = logging.getLogger(name)
         server.handlers, server.propagate = [], True
+
+
+class _Lines(logging.StreamHandler):  # type: ignore[type-arg]  # which is generic from Python 3.11 on
+    """Writes each line at once. It takes no lock, at which all threads of a busy server would queue."""
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        is_wanted = bool(self.filter(record))
+        if is_wanted:
+            self.emit(record)
+        return is_wanted
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self.stream.write(self.format(record) + "\n")  # which standard error hands on line by line
+        except Exception:  # noqa: BLE001  # a line that cannot be written ends no request
+            self.handleError(record)
 
 
 def formatter(*, is_json: bool) -> logging.Formatter:
@@ -110,8 +131,13 @@ def _add_request_id(_logger: Any, _method: str, event: EventDict) -> EventDict:
 
 
 def _mask(_logger: Any, _method: str, event: EventDict) -> EventDict:
-    # A request's id is ours, and may look like a number by chance.
-    masked: EventDict = {
-        name: redact(value) for name, value in event.items() if isinstance(value, str) and name != "request_id"
-    }
-    return {**event, **masked}
+    for name, value in event.items():
+        if isinstance(value, str) and name not in _OURS:
+            event[name] = _redact_short(value) if len(value) <= _SHORT else redact(value)
+    return event
+
+
+@lru_cache(maxsize=1_000)
+def _redact_short(text: str) -> str:
+    """`redact`, of what every other line says again."""
+    return redact(text)
