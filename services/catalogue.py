@@ -203,6 +203,11 @@ class _Kind(NamedTuple):
     word_count: int | None
     sort: Sort
 
+    @property
+    def is_plain(self) -> bool:
+        """As the frontend asks for first; there are few of these."""
+        return self.facts == {"now"} and self.word_count is None
+
 
 @lru_cache(maxsize=256)
 def _page_of(kind: _Kind) -> Prepared:
@@ -219,13 +224,15 @@ def _page_of(kind: _Kind) -> Prepared:
             *(User.id, User.first_name, User.last_name),
         )
         .join(User, User.id == page.organizer_id)
-        .order_by(*_order(kind.sort, page, page.get("lowest")))
+        .order_by(*_order(kind.sort, page, page.get("lowest"))),
+        is_planned_once=kind.is_plain,
     )
 
 
 @lru_cache(maxsize=256)
 def _count_of(kind: _Kind) -> Prepared:
-    return Prepared(select(func.count()).select_from(Event).where(*_conditions(kind)))
+    counted = select(func.count()).select_from(Event).where(*_conditions(kind))
+    return Prepared(counted, is_planned_once=kind.is_plain)
 
 
 def _conditions(kind: _Kind) -> list[ColumnElement[bool]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from functools import lru_cache
 from urllib.parse import urlencode
 
 from icalendar import Calendar, Event, Timezone, TimezoneStandard, vDuration, vText
@@ -15,6 +16,8 @@ from utils import clock
 REFRESH = timedelta(hours=1)
 #: Of a description in an address: browsers and servers take a few thousand characters in all.
 _DETAILS = 500
+#: Events whose addresses are kept, since everybody asks for the same few.
+_KEPT = 500
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,7 @@ def _text(value: str) -> str:
     return "\n".join(value.splitlines())
 
 
+@lru_cache(maxsize=_KEPT)
 def google_url(*, title: str, description: str, location: str, starts_at: datetime, ends_at: datetime) -> str:
     """Opens Google Calendar with the entry filled in."""
     query = {
@@ -109,6 +113,7 @@ def google_url(*, title: str, description: str, location: str, starts_at: dateti
     return "https://calendar.google.com/calendar/render?" + urlencode(query)
 
 
+@lru_cache(maxsize=_KEPT)
 def outlook_url(*, title: str, description: str, location: str, starts_at: datetime, ends_at: datetime) -> str:
     """Opens Outlook's calendar with the entry filled in."""
     query = {

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import date, datetime, timedelta, timezone
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 NAIROBI = ZoneInfo("Africa/Nairobi")
@@ -60,6 +61,7 @@ def to_utc(moment: datetime) -> datetime:
     return moment.astimezone(timezone.utc)
 
 
+@lru_cache(maxsize=10_000)
 def to_nairobi(instant: datetime) -> str:
     """ISO 8601 with `+03:00`, whole seconds: what every answer carries."""
     return instant.astimezone(NAIROBI).isoformat(timespec="seconds")

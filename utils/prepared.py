@@ -1,10 +1,13 @@
-"""SQL that SQLAlchemy writes once and psycopg2 sends from then on: to build a statement costs more than to run it.
+"""SQL that SQLAlchemy writes once and PostgreSQL plans once: either costs more than running it.
 
 For what is asked hundreds of times a second. What comes back are plain rows, with text where models have an enum.
 """
 
 from __future__ import annotations
 
+import itertools
+import re
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,10 +18,18 @@ from sqlalchemy.dialects.postgresql import psycopg2 as psycopg2_dialect
 from sqlalchemy.engine import Dialect
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.base import Executable
+from sqlalchemy.types import NullType
 
 from utils.database import db, is_connected
 
 _DIALECT: Dialect = psycopg2_dialect.dialect()  # type: ignore[no-untyped-call]
+
+_PLACE, _LENGTH = re.compile(r"%\((\w+)\)s"), re.compile(r"\(\d+\)")
+#: Of connections' `info`: the statements they know, and since when.
+_KNOWN = "statements"
+#: A plan is right for tables as large as they were when it was made, and an on-sale fills them within minutes.
+_PLAN_SECONDS = 60.0
+_numbers = itertools.count(1)
 
 #: A value that is given each time the statement runs. Give it the type of what it is compared with, if that is not
 #: told by the comparison.
@@ -26,14 +37,19 @@ given = bindparam
 
 
 class Prepared:
-    """A statement with named values left open, as `given("event_id")`; a list is `func.any(given(…))`."""
+    """A statement with named values left open, as `given("event_id")`; a list is `func.any(given(…))`.
 
-    def __init__(self, statement: Executable) -> None:
+    `is_planned_once` is for the few statements of which there will never be more: each connection keeps their plans.
+    """
+
+    def __init__(self, statement: Executable, *, is_planned_once: bool = True) -> None:
         compiled: Any = statement.compile(dialect=_DIALECT)  # type: ignore[attr-defined]
         self._sql = str(compiled)
         self._converters = {}
         self._fixed: dict[str, Any] = {}
+        types = {}
         for bound, name in compiled.bind_names.items():
+            types[name] = _type_of(bound)
             convert = bound.type.dialect_impl(_DIALECT).bind_processor(_DIALECT)
             if bound.required:
                 if convert is not None:
@@ -41,16 +57,37 @@ class Prepared:
             else:
                 self._fixed[name] = bound.effective_value if convert is None else convert(bound.effective_value)
 
+        numbers = {name: number for number, name in enumerate(types, 1)}
+        self._is_planned_once = is_planned_once
+        self._name = f"ticksy_{next(_numbers)}"
+        body = _PLACE.sub(lambda found: f"${numbers[found[1]]}", self._sql).replace("%%", "%")
+        declared, filled = ", ".join(types.values()), ", ".join(f"%({name})s" for name in types)
+        self._prepare = f"PREPARE {self._name}{f' ({declared})' if types else ''} AS {body}"
+        self._execute = f"EXECUTE {self._name}{f' ({filled})' if types else ''}"
+
     def rows(self, **values: Any) -> list[tuple[Any, ...]]:
         """All rows, as tuples. In the session's transaction where there is one; else alone, in autocommit."""
         for name, convert in self._converters.items():
             values[name] = convert(values[name])
         values = self._fixed | values
-        with _cursor() as cursor:
+        with _cursor() as (cursor, known):
             _tell(cursor, self._sql, values)
-            cursor.execute(self._sql, values)
+            if self._is_planned_once:
+                self._make_known(cursor, known)
+            cursor.execute(self._execute if self._is_planned_once else self._sql, values)
             rows: list[tuple[Any, ...]] = cursor.fetchall()
         return rows
+
+    def _make_known(self, cursor: Any, known: dict[str, float]) -> None:
+        """To the connection, which knows some statements since those moments."""
+        now, since = time.monotonic(), known.get(self._name)
+        if since is not None and now - since < _PLAN_SECONDS:
+            return
+        if since is not None:
+            cursor.execute(f"DEALLOCATE {self._name}")
+            del known[self._name]
+        cursor.execute(self._prepare)
+        known[self._name] = now
 
     def row(self, **values: Any) -> tuple[Any, ...] | None:
         """The first row, if there is one."""
@@ -58,13 +95,24 @@ class Prepared:
         return rows[0] if rows else None
 
 
+def _type_of(bound: Any) -> str:
+    """PostgreSQL's name of what a place takes; without lengths, which columns see to."""
+    if isinstance(bound.type, NullType):
+        return "unknown"
+    return _LENGTH.sub("", _DIALECT.type_compiler_instance.process(bound.type))
+
+
 @contextmanager
-def _cursor() -> Iterator[Any]:
-    """Of the session's connection where it has one: nobody takes two. Raises SQLAlchemy's errors."""
+def _cursor() -> Iterator[tuple[Any, dict[str, float]]]:
+    """Of the session's connection where it has one: nobody takes two; and which statements that connection knows.
+
+    Raises SQLAlchemy's errors.
+    """
     if is_connected():
         connection = db.session.connection()
-        with _translated(connection.connection.dbapi_connection, connection.invalidate) as cursor:
-            yield cursor
+        pooled = connection.connection
+        with _translated(pooled.dbapi_connection, connection.invalidate) as cursor:
+            yield cursor, pooled.info.setdefault(_KNOWN, {})
         return
     try:
         pooled = db.engine.raw_connection()
@@ -74,7 +122,7 @@ def _cursor() -> Iterator[Any]:
     try:
         dbapi.autocommit = True
         with _translated(dbapi, pooled.invalidate) as cursor:
-            yield cursor
+            yield cursor, pooled.info.setdefault(_KNOWN, {})
     finally:
         if not dbapi.closed:
             dbapi.autocommit = False
