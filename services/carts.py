@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from functools import cache
 
 from sqlalchemy import ARRAY, BigInteger, and_, func, or_, select
-from sqlalchemy.orm.attributes import set_committed_value
 
 from models import Event, EventStatus, Order, OrderStatus, TicketType, User
 from services import stock
 from utils import clock
-from utils.prepared import Prepared, given
+from utils.prepared import Prepared, as_read, given
 
 #: The same free cart again within this time is the same tap on the button.
 _DOUBLE_TAP_SECONDS = 60
@@ -44,11 +43,9 @@ def read_cart(actor: User, phone: str, wanted: Counter[int]) -> Cart:
         facts = dict(zip(_EVENT_FACTS, row[3:], strict=False))
         event = events.get(facts["id"])
         if event is None:
-            event = events[facts["id"]] = Event(**facts | {"status": EventStatus(facts["status"])})
-        ticket_type = TicketType(**dict(zip(_TYPE_FACTS, row[3 + len(_EVENT_FACTS) :], strict=True)))
-        set_committed_value(ticket_type, "held_by_ended", row[2])
-        set_committed_value(ticket_type, "event", event)
-        ticket_types.append(ticket_type)
+            event = events[facts["id"]] = as_read(Event, facts | {"status": EventStatus(facts["status"])})
+        of_type = dict(zip(_TYPE_FACTS, row[3 + len(_EVENT_FACTS) :], strict=True))
+        ticket_types.append(as_read(TicketType, of_type | {"held_by_ended": row[2], "event": event}))
     same_order_id, open_orders = (rows[0][0], rows[0][1]) if rows else (None, 0)
     return Cart(ticket_types, same_order_id, open_orders)
 

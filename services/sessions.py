@@ -23,7 +23,7 @@ from services import audit
 from utils import clock, tokens
 from utils.database import db, transaction
 from utils.errors import NotFound, Unauthenticated
-from utils.prepared import Prepared, given
+from utils.prepared import Prepared, as_read, given
 from utils.security import derive_secret, hash_secret, new_secret
 
 log = logging.getLogger(__name__)
@@ -116,7 +116,7 @@ def _user_of(values: dict[str, Any]) -> User:
     if known is not None:
         db.session.refresh(known)
         return known
-    user = User(**values | {"role": Role(values["role"]), "status": AccountStatus(values["status"])})
+    user = as_read(User, values | {"role": Role(values["role"]), "status": AccountStatus(values["status"])})
     make_transient_to_detached(user)
     db.session.add(user)
     return user

@@ -6,6 +6,7 @@ import atexit
 import re
 import shutil
 import tempfile
+import time
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ from services.gate_passes import NewPass
 from services.scans import Presented
 from tests.kept import Kept
 from tests.support import PASSWORD, Maker, cart, changed_settings, failure, mailed_secret, open_session
-from utils import clock, ticket_address
+from utils import clock, ticket_address, tokens
 from utils.database import db, transaction
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -688,6 +689,32 @@ def test_no_token_is_401_at_every_address_that_wants_one(client: FlaskClient) ->
 def test_an_expired_token_is_told_apart(app: Flask, client: FlaskClient, make: Maker) -> None:
     expired = bad_authorization(app, make.attendee())["expired"]
     assert client.get("/profile/me", headers={"Authorization": expired}).json["code"] == "token_expired"
+
+
+def test_a_token_that_was_good_ends_all_the_same(app: Flask, client: FlaskClient, make: Maker) -> None:
+    headers = {"Authorization": f"Bearer {token(app, make.attendee(), exp=clock.ahead(seconds=1.5))}"}
+    assert client.get("/profile/me", headers=headers).status_code == 200
+    assert client.get("/profile/me", headers=headers).status_code == 200
+    time.sleep(1.6)
+    assert client.get("/profile/me", headers=headers).json["code"] == "token_expired"
+
+
+def test_a_token_that_was_good_under_one_key_is_not_under_another(
+    app: Flask, client: FlaskClient, make: Maker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    headers = {"Authorization": f"Bearer {token(app, make.attendee())}"}
+    assert client.get("/profile/me", headers=headers).status_code == 200
+    monkeypatch.setitem(app.config, "SECRET_KEY", "another-secret-of-the-right-length-0123456789")
+    assert client.get("/profile/me", headers=headers).json["code"] == "token_invalid"
+
+
+def test_no_more_tokens_are_remembered_than_fit(
+    client: FlaskClient, make: Maker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tokens, "_MOST_READ", 2)
+    for _ in range(5):
+        assert client.get("/profile/me", headers=make.headers(make.attendee())).status_code == 200
+    assert 0 < len(tokens._read) <= 2
 
 
 def test_on_public_routes_a_bad_token_is_nobody(app: Flask, client: FlaskClient, make: Maker) -> None:

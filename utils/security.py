@@ -112,7 +112,7 @@ def derive_secret(secret: str, *, key: str, purpose: str) -> str:
 
 def new_code(length: int, *, group: int = 0) -> str:
     """`length` random Crockford characters (5 bits each), with a dash after every `group`."""
-    text = "".join(secrets.choice(CROCKFORD) for _ in range(length))
+    text = "".join(CROCKFORD[byte % len(CROCKFORD)] for byte in secrets.token_bytes(length))
     if not group:
         return text
     return "-".join(text[start : start + group] for start in range(0, length, group))

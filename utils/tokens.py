@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from flask import current_app, request
+from flask import current_app, g, request
 from flask_jwt_extended import JWTManager, create_access_token, decode_token, get_jwt, verify_jwt_in_request
 from flask_jwt_extended.exceptions import JWTExtendedException, NoAuthorizationError
 from jwt import ExpiredSignatureError, PyJWTError
@@ -28,8 +30,13 @@ def _name_key(_identity: object) -> dict[str, str]:
 @jwt.decode_key_loader
 def _find_key(header: dict[str, Any], _claims: dict[str, Any]) -> str:
     """The key of now, unless the token names one of before."""
-    keys: tuple[str, ...] = (current_app.config["SECRET_KEY"], *current_app.config["SECRET_KEY_FALLBACKS"])
+    keys: tuple[str, ...] = (current_app.config["SECRET_KEY"], *_old_keys())
     return next((key for key in keys if _key_id(key) == header.get("kid")), keys[0])
+
+
+def _old_keys() -> Sequence[str]:
+    keys: Sequence[str] = current_app.config["SECRET_KEY_FALLBACKS"]
+    return keys
 
 
 def _key_id(key: str) -> str:
@@ -55,25 +62,46 @@ def issue(user_id: int, session_id: int) -> str:
 
 def read() -> Claims | None:
     """What the request's bearer token says; None when there is none. Raises Unauthenticated for a bad one."""
+    shown = (request.headers.get("Authorization", ""), current_app.config["SECRET_KEY"], *_old_keys())
+    claims, ends_at = _read.get(shown, (None, 0.0))
+    if claims is None or ends_at <= time.time():
+        claims, ends_at = _read_in_full()
+        if claims is not None:
+            if len(_read) >= _MOST_READ:
+                _read.clear()
+            _read[shown] = claims, ends_at
+    g.claims = claims
+    return claims
+
+
+#: What good tokens say, and when they end: whoever is logged in shows the same one for minutes, and it takes long to
+#: check a signature. By all that a check depends on.
+_read: dict[tuple[str, ...], tuple[Claims, float]] = {}
+_MOST_READ = 10_000
+
+
+def _read_in_full() -> tuple[Claims | None, float]:
+    """And when it ends, in seconds since 1970."""
     try:
         if verify_jwt_in_request(optional=True) is None:
-            return None
-        claims = get_jwt()
-        user_id, session_id = (id_in(str(claims.get(name))) for name in ("sub", _SESSION))
+            return None, 0
+        told = get_jwt()
+        user_id, session_id = (id_in(str(told.get(name))) for name in ("sub", _SESSION))
     except NoAuthorizationError:
-        return None
+        return None, 0
     except ExpiredSignatureError:
         raise Unauthenticated("Your session has ended. Please log in again.", code="token_expired") from None
     except (JWTExtendedException, PyJWTError, ValueError):
         raise TokenInvalid from None
     if user_id is None or session_id is None:
         raise TokenInvalid
-    return Claims(user_id, session_id)
+    return Claims(user_id, session_id), told.get("exp", 0)
 
 
 def session_id() -> int:
     """The session of a request whose token has been read, and is good."""
-    return int(get_jwt()[_SESSION])
+    claims: Claims = g.claims
+    return claims.session_id
 
 
 def read_holder() -> int | None:
