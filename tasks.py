@@ -47,7 +47,8 @@ class Task:
     pauses: int = 1
     #: Its own rest instead, in seconds, also after work.
     seconds: float | None = None
-    #: How many run at once; each finds work of its own.
+    #: How many run at once; each finds work of its own. While there is none, the second rests twice as long as the
+    #: first, and so on: many who look for nothing are work, too.
     threads: int = 1
 
 
@@ -95,9 +96,9 @@ TASKS = (
 def run_forever(app: Flask, *, pause_seconds: float, stop: threading.Event) -> None:
     """Run every task in threads of its own until `stop` is set, then let the running ones finish."""
     threads = [
-        threading.Thread(target=_repeat, args=(app, task, pause_seconds, stop), name=task.name)
+        threading.Thread(target=_repeat, args=(app, task, pause_seconds * number, stop), name=task.name)
         for task in TASKS
-        for _ in range(task.threads)
+        for number in range(1, task.threads + 1)
     ]
     for thread in threads:
         thread.start()

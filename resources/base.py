@@ -10,6 +10,7 @@ class MyTicketList(Resource):
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache
@@ -23,7 +24,7 @@ from sqlalchemy import Select
 from config import settings
 from models import Role, User
 from schemas.common import Page as PageQuery
-from services import gate_passes, idempotency, sessions
+from services import crowd, gate_passes, idempotency, sessions
 from services.gate_passes import Gatekeeper
 from services.idempotency import Taken
 from utils import http, ready, tokens
@@ -73,6 +74,8 @@ class Endpoint:
     conditional: bool
     #: Conditional, and the same for whoever asks, who is not even looked at: kept for CATALOGUE_CACHE_SECONDS.
     is_for_everyone: bool
+    #: Very many may ask for it at once: of those, some are told to come again, before anything is done for them.
+    is_rushed: bool
     #: For the API's description: other statuses of success, media types of a Response that is not JSON, whether the
     #: method reads the body itself, and what it refuses beyond that which the rest of the declaration implies.
     other_statuses: tuple[int, ...]
@@ -96,6 +99,7 @@ def endpoint(
     idempotent: bool = False,
     conditional: bool = False,
     is_for_everyone: bool = False,
+    is_rushed: bool = False,
     other_statuses: tuple[int, ...] = (),
     produces: tuple[str, ...] = (),
     takes_anything: bool = False,
@@ -115,6 +119,7 @@ def endpoint(
             idempotent=idempotent,
             conditional=conditional,
             is_for_everyone=is_for_everyone,
+            is_rushed=is_rushed,
             other_statuses=other_statuses,
             produces=produces,
             takes_anything=takes_anything,
@@ -150,6 +155,13 @@ class Resource(flask_restful.Resource):
         http.receive(may_be_form=declared.body is not None)
         if secret is not None:
             return _answer(method, gate_passes.authenticate(secret), args, values)
+        with crowd.room_for_others() if declared.is_rushed else nullcontext():
+            return self._dispatch(method, claims, args, values)
+
+    def _dispatch(
+        self, method: Callable[..., Any], claims: Claims | None, args: Any, values: dict[str, Any]
+    ) -> Response:
+        declared: Endpoint = method.endpoint  # type: ignore[attr-defined]
         actor = current_actor(claims, declared.access)
         if not declared.idempotent:
             return _answer(method, actor, args, values)

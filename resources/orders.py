@@ -29,9 +29,9 @@ from utils.errors import NotFound
 #: Why no prompt is sent, and why no order is placed.
 _NO_PROMPT = (
     *(PromptPending, PaymentUnderReview, NoPromptsLeft, InProgress, KeyReused),
-    *(PhoneBusy, BuyerBusy, PromptCooldown, PushQueueFull, MpesaUnavailable),
+    *(PhoneBusy, BuyerBusy, PromptCooldown, PushQueueFull, MpesaUnavailable, Crowded),
 )
-_NO_ORDER = (NotFound, SoldOut, NotOnSale, OverLimit, Crowded, *_NO_PROMPT)
+_NO_ORDER = (NotFound, SoldOut, NotOnSale, OverLimit, *_NO_PROMPT)
 
 
 class OrderList(Resource):
@@ -47,6 +47,7 @@ class OrderList(Resource):
         status=201,
         idempotent=True,
         other_statuses=(200,),
+        is_rushed=True,
         errors=_NO_ORDER,
     )
     def post(self, actor: User, body: NewOrder, taken: Taken | None) -> tuple[CheckoutOut, int]:
@@ -86,19 +87,26 @@ class OrderRefund(Resource):
 
 
 class OrderPayment(Resource):
-    @endpoint(access=LOGGED_IN, body=Nothing, returns=CheckoutOut, idempotent=True, errors=_NO_PROMPT)
+    @endpoint(access=LOGGED_IN, body=Nothing, returns=CheckoutOut, idempotent=True, is_rushed=True, errors=_NO_PROMPT)
     def post(self, actor: User, order_id: int, body: Nothing, taken: Taken | None) -> CheckoutOut:
         """Send another prompt for an order that is still open."""
         return _show(booking.pay_order(actor=actor, order_id=order_id, taken=taken))
 
-    @endpoint(access=LOGGED_IN, body=Nothing, returns=CheckoutOut, idempotent=True)
+    @endpoint(access=LOGGED_IN, body=Nothing, returns=CheckoutOut, idempotent=True, is_rushed=True, errors=_NO_PROMPT)
     def patch(self, actor: User, order_id: int, body: Nothing, taken: Taken | None) -> CheckoutOut:
         """The same."""
         return _show(booking.pay_order(actor=actor, order_id=order_id, taken=taken))
 
 
 class NamedOrderPayment(Resource):
-    @endpoint(access=LOGGED_IN, body=NewPayment, returns=CheckoutOut, idempotent=True, errors=(NotFound, *_NO_PROMPT))
+    @endpoint(
+        access=LOGGED_IN,
+        body=NewPayment,
+        returns=CheckoutOut,
+        idempotent=True,
+        is_rushed=True,
+        errors=(NotFound, *_NO_PROMPT),
+    )
     def post(self, actor: User, body: NewPayment, taken: Taken | None) -> CheckoutOut:
         """Send another prompt for an order that is still open and that the body names."""
         order_id = orders.find_own_order(actor=actor, name=body.order_id)

@@ -91,16 +91,12 @@ class Checkout:
 def check_out(*, actor: User, phone: str, lines: Sequence[Line], taken: Taken | None = None) -> Checkout:
     """Place an order and put its prompt on `phone` (stored form).
 
-    When many pay at once the prompt waits in a queue. Raises crowd.Crowded and what `place_order` raises, nothing being
-    held then; and pushes.MpesaUnavailable, after which the order stands and can be paid with `pay_order`.
+    When many pay at once the prompt waits in a queue. Raises crowd.Crowded, after a while, and what `place_order`
+    raises, nothing being held then; and pushes.MpesaUnavailable, after which the order stands and can be paid with
+    `pay_order`.
     """
     if taken is not None and taken.done_order_id is not None:
         return Checkout(orders.get_order(actor=actor, order_id=taken.done_order_id), is_new=False)
-    with crowd.room_for_others():
-        return _check_out(actor, phone, lines, taken)
-
-
-def _check_out(actor: User, phone: str, lines: Sequence[Line], taken: Taken | None) -> Checkout:
     placed = place_order(actor=actor, phone=phone, lines=lines, taken=taken)
     if placed.prompt is not None and not pushes.send_prompt(placed.prompt, at_once=placed.is_new):
         return Checkout(orders.get_order(actor=actor, order_id=placed.order_id), placed.is_new)

@@ -15,6 +15,8 @@ from sqlalchemy.exc import IntegrityError, InvalidatePoolError
 from sqlalchemy.orm import DeclarativeBase, Session, SessionTransaction, registry
 from sqlalchemy.pool import Pool
 
+from utils.pool import ConnectionPool
+
 #: PostgreSQL's own default names, so that a constraint is called the same wherever it was made.
 NAMES = {
     "pk": "%(table_name)s_pkey",
@@ -122,6 +124,7 @@ def violated(error: IntegrityError) -> str | None:
 def engine_options(*, pool_size: int, lock_timeout_ms: int, statement_timeout_ms: int) -> dict[str, Any]:
     """Options for one process's pool. Nobody waits for a lock or a statement longer than told here (milliseconds)."""
     return {
+        "poolclass": ConnectionPool,
         "pool_size": pool_size,
         "max_overflow": 0,
         "pool_timeout": 10,
