@@ -1,24 +1,19 @@
-"""Writes a new order, and all that comes with it, in one statement: whoever waits behind it waits for one, not for ten.
-
-The rows come as JSON and become rows of their tables in PostgreSQL; every column is written, as its model says.
-"""
+"""Writes a new order, and all that comes with it, in one statement: who waits behind it waits for one, not for ten."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Sequence
-from datetime import datetime
-from enum import Enum
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import CTE, Text, column, func, insert, select
 from sqlalchemy import cast as sql_cast
-from sqlalchemy.dialects.postgresql import JSON, JSONB
+from sqlalchemy import func, select
+from sqlalchemy.dialects.postgresql import JSON
 
 from models import AuditLog, Order, OrderItem, Payment, Ticket
 from utils.database import Base
-from utils.prepared import Prepared, given
+from utils.json_rows import insertion, to_json
+from utils.prepared import Prepared
 
 
 def write(
@@ -33,8 +28,8 @@ def write(
         others["payments"] = [payment]
     if tickets:
         others["tickets"] = tickets
-    values = {name: _to_json(rows) for name, rows in others.items()}
-    row = _statement(frozenset(others)).row(orders=_to_json([order]), **values)
+    values = {name: to_json(rows) for name, rows in others.items()}
+    row = _statement(frozenset(others)).row(orders=to_json([order]), **values)
     assert row is not None  # an INSERT of one row returns one
     order.id = row[0]
     for item in order.items:
@@ -52,9 +47,11 @@ _NAMED_BY = {"items": "order_id", "lines": "target_id", "payments": "order_id", 
 
 @cache
 def _statement(names: frozenset[str]) -> Prepared:
-    placed = _insertion(Order, "orders").returning(Order.id).cte("placed")
+    placed = insertion(Order, "orders").returning(Order.id).cte("placed")
     written = {
-        name: _insertion(_KINDS[name], name, placed=placed).returning(_KINDS[name]).cte(f"new_{name}")
+        name: insertion(_KINDS[name], name, instead={_NAMED_BY[name]: placed.c.id})
+        .returning(_KINDS[name])
+        .cte(f"new_{name}")
         for name in sorted(names)
     }
     ids: Any = sql_cast(None, JSON)
@@ -64,49 +61,3 @@ def _statement(names: frozenset[str]) -> Prepared:
     elif "payments" in names:
         ids = select(func.json_build_object("payment", written["payments"].c.id)).scalar_subquery()
     return Prepared(select(placed.c.id, ids).add_cte(*written.values()))
-
-
-def _insertion(kind: type[Base], name: str, *, placed: CTE | None = None) -> Any:
-    columns = _written(kind)
-    rows = (
-        func.jsonb_to_recordset(sql_cast(given(name, type_=Text()), JSONB))
-        .table_valued(*(column(one.name, one.type) for one in columns), name=f"given_{name}")
-        .render_derived(with_types=True)
-    )
-    values = [
-        placed.c.id if placed is not None and one.name == _NAMED_BY[name] else rows.c[one.name] for one in columns
-    ]
-    source = select(*values) if placed is None else select(*values).select_from(rows, placed)
-    return insert(kind).from_select([one.name for one in columns], source, include_defaults=False)
-
-
-def _to_json(rows: Iterable[Base]) -> str:
-    return json.dumps([_values(row) for row in rows], default=_plain)
-
-
-def _values(row: Base) -> dict[str, Any]:
-    """By column; what was left out is what the model says."""
-    facts = row.__dict__
-    return {one.name: facts[one.name] if one.name in facts else _default(one) for one in _written(type(row))}
-
-
-def _default(one: Any) -> Any:
-    default: Any = one.default
-    if default is None:
-        return None
-    return default.arg(None) if default.is_callable else default.arg
-
-
-@cache
-def _written(kind: type[Base]) -> list[Any]:
-    return [one for one in kind.__table__.columns if not one.primary_key and one.computed is None]
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, bytes):
-        return "\\x" + value.hex()
-    raise TypeError(f"no JSON for {type(value).__name__}")
