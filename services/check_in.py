@@ -38,7 +38,7 @@ def check_in(*, actor: User, ticket_id: int) -> Outcome:
             raise Conflict("This event has been cancelled.", code="event_cancelled")
         now = clock.now()
         scan = Scan(event_id=event.id, ticket=ticket, direction=Direction.IN, scanned_at=now, **gate.by(actor))
-        gate.pass_gate(scan, ticket, gate.entries_of([ticket.id])[ticket.id], allows_reentry=event.allows_reentry)
+        gate.pass_gate(scan, ticket, gate.entries_of([ticket])[ticket.id], allows_reentry=event.allows_reentry)
         db.session.add(scan)
         if scan.result is not ScanResult.OK:
             return Outcome(ticket, _already_in(ticket), is_changed=False)

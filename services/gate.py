@@ -2,43 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from functools import cache
 
-from sqlalchemy import ColumnElement, Select, and_, select
+from sqlalchemy import ARRAY, BigInteger, ColumnElement, Text, and_, func, or_, select, update
 from sqlalchemy.orm import aliased, contains_eager
 
 from models import Direction, GatePass, Scan, ScanResult, Ticket, TicketStatus, TicketType
 from services.gate_passes import Gatekeeper
+from utils import clock
 from utils.database import db
 from utils.errors import NotFound
+from utils.json_rows import insertion, rows_given, to_json
+from utils.prepared import Prepared, as_read, given
 
 
 def lock_ticket(ticket_id: int) -> Ticket:
     """With its type and event. Raises NotFound."""
     ticket = db.session.scalar(
-        lock_tickets()
+        select(Ticket)
+        .join(Ticket.ticket_type)
         .join(TicketType.event)
         .where(Ticket.id == ticket_id)
         .options(contains_eager(Ticket.ticket_type, TicketType.event))
+        .with_for_update(key_share=True, of=Ticket)
+        .execution_options(populate_existing=True)
     )
     if ticket is None:
         raise NotFound("There is no such ticket.")
     return ticket
 
 
-def lock_tickets() -> Select[tuple[Ticket]]:
-    """With their types, in the order of ids, in which all who lock several do it.
-
-    The tickets' rows alone are locked: gates of one event do not wait for each other, nor for those who buy.
-    """
-    return (
-        select(Ticket)
-        .join(Ticket.ticket_type)
-        .options(contains_eager(Ticket.ticket_type))
-        .order_by(Ticket.id)
-        .with_for_update(key_share=True, of=Ticket)
-        .execution_options(populate_existing=True)
+#: As much of a ticket as a scan is decided by and its answer shows.
+_FACTS = (
+    *("id", "ticket_type_id", "code", "rotation", "status", "checked_in_at", "left_at", "refund_id"),
+    *("first_name", "last_name"),
+)
+_NAMED = (
+    select(*(getattr(Ticket, name) for name in _FACTS), TicketType.name)
+    .join(TicketType, TicketType.id == Ticket.ticket_type_id)
+    .where(
+        TicketType.event_id == given("event_id"),
+        or_(
+            Ticket.id == func.any(given("ids", type_=ARRAY(BigInteger))),
+            Ticket.code == func.any(given("codes", type_=ARRAY(Text))),
+        ),
     )
+    .order_by(Ticket.id)
+)
+_LOCK = Prepared(_NAMED.with_for_update(key_share=True, of=Ticket))
+
+
+def lock_tickets(event_id: int, *, ids: Collection[int], codes: Collection[str]) -> list[Ticket]:
+    """An event's tickets by id or code, with their types, in the order of ids, in which all who lock several do it.
+
+    The tickets' rows alone are locked: gates of one event do not wait for each other, nor for those who buy. They are
+    not of the session: `keep` writes what becomes of them.
+    """
+    if not ids and not codes:
+        return []
+    return [_ticket_of(*row) for row in _LOCK.rows(event_id=event_id, ids=list(ids), codes=list(codes))]
+
+
+def _ticket_of(*row: object) -> Ticket:
+    facts = dict(zip(_FACTS, row, strict=False))
+    ticket_type = as_read(TicketType, {"id": facts["ticket_type_id"], "name": row[-1]})
+    return as_read(Ticket, facts | {"status": TicketStatus(facts["status"]), "ticket_type": ticket_type})
 
 
 def pass_gate(
@@ -86,6 +115,42 @@ def _move(ticket: Ticket, scan: Scan, last: Scan | None, *, allows_reentry: bool
     return ScanResult.OK
 
 
+def keep(scans: Sequence[Scan], tickets: Iterable[Ticket]) -> None:
+    """Write scans, which are given their ids, and where they left their `tickets`, in one statement.
+
+    None of them is of the session; the tickets are locked. Raises IntegrityError where the event knows a nonce.
+    """
+    moved = {scan.ticket_id for scan in scans if scan.result is ScanResult.OK}
+    changed = [ticket for ticket in tickets if ticket.id in moved]
+    for ticket in changed:
+        ticket.changed_at = clock.now()
+    rows = _keeping().rows(
+        scans=to_json(scans), tickets=to_json(changed, _MOVED), ids=[ticket.id for ticket in changed]
+    )
+    ids = {nonce: scan_id for scan_id, nonce in rows}
+    for scan in scans:
+        scan.id = ids[scan.nonce]
+
+
+#: What a scan changes of a ticket.
+_MOVED = ("id", "status", "checked_in_at", "left_at", "changed_at")
+
+
+@cache
+def _keeping() -> Prepared:
+    tickets = rows_given("tickets", [Ticket.__table__.c[name] for name in _MOVED])
+    moving = (
+        update(Ticket)
+        # The ids once more, since PostgreSQL does not know how few rows there are in JSON.
+        .where(Ticket.id == tickets.c.id, Ticket.id == func.any(given("ids", type_=ARRAY(BigInteger))))
+        .values({name: tickets.c[name] for name in _MOVED if name != "id"})
+        .returning(Ticket.id)
+        .cte("moved")
+    )
+    kept = insertion(Scan, "scans").returning(Scan.id, Scan.nonce).cte("kept")
+    return Prepared(select(kept.c.id, kept.c.nonce).add_cte(moving))
+
+
 # ── Taking back ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -120,13 +185,31 @@ def by(actor: Gatekeeper) -> dict[str, int]:
 
 def moves_of(ticket_ids: Collection[int]) -> Sequence[Scan]:
     """Scans of these tickets that count, oldest first."""
-    return db.session.scalars(select(Scan).where(Scan.ticket_id.in_(ticket_ids), counts()).order_by(Scan.id)).all()
+    return [
+        as_read(Scan, dict(zip(_MOVE, row, strict=False)) | {"direction": Direction(row[-1])})
+        for row in _moves().rows(ticket_ids=list(ticket_ids))
+    ]
 
 
-def entries_of(ticket_ids: Collection[int]) -> dict[int, list[Scan]]:
+#: As much of a scan as others are decided by, or taken back.
+_MOVE = ("id", "event_id", "ticket_id", "gate", "device", "scanned_at")
+
+
+@cache
+def _moves() -> Prepared:
+    return Prepared(
+        select(*(getattr(Scan, name) for name in _MOVE), Scan.direction)
+        .where(Scan.ticket_id == func.any(given("ticket_ids", type_=ARRAY(BigInteger))), counts())
+        .order_by(Scan.id)
+    )
+
+
+def entries_of(tickets: Collection[Ticket]) -> dict[int, list[Scan]]:
     """The scans that let the holder of each of these tickets in, oldest first."""
-    entries: dict[int, list[Scan]] = {one: [] for one in ticket_ids}
-    for move in moves_of(ticket_ids) if ticket_ids else ():
+    entries: dict[int, list[Scan]] = {one.id: [] for one in tickets}
+    # Of one that is valid, none count: nobody came in, or that was taken back.
+    used = {one.id for one in tickets if one.status is not TicketStatus.VALID}
+    for move in moves_of(used) if used else ():
         if move.direction is Direction.IN and move.ticket_id is not None:
             entries[move.ticket_id].append(move)
     return entries

@@ -82,7 +82,7 @@ class Counts:
 
 def read_counts(*, actor: Gatekeeper, event_id: int) -> Counts:
     """Of an event at whose gates the actor works. Raises NotFound."""
-    event = gate_passes.find_event(actor, event_id)
+    event = gate_passes.find_post(actor, event_id).event
     return Counts(_by_type(event.id), _by_gate(event.id), _by_minute(event.id))
 
 

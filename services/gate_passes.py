@@ -6,15 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sqlalchemy import Select, func, select
-from sqlalchemy.orm import contains_eager, with_expression
+from sqlalchemy.orm import with_expression
 
 from config import settings
-from models import Event, GatePass, Scan, User
+from models import Event, EventStatus, GatePass, Scan, TicketKey, User
 from services import audit, events, ticket_keys
 from utils import clock
-from utils.database import db, transaction
+from utils.database import transaction
 from utils.errors import Invalid, NotFound, Unauthenticated
+from utils.prepared import Prepared, as_read, given
 from utils.security import hash_secret, new_secret
 
 #: Who works at a gate: an organizer or admin, or the holder of a pass.
@@ -75,8 +77,9 @@ def list_passes(*, actor: User, event_id: int) -> Select[tuple[GatePass]]:
     events.get_own_event(actor=actor, event_id=event_id)
     last_used = select(func.max(Scan.received_at)).where(Scan.gate_pass_id == GatePass.id).correlate(GatePass)
     return (
-        _with_event()
+        select(GatePass)
         .where(GatePass.event_id == event_id)
+        .execution_options(populate_existing=True)
         .options(with_expression(GatePass.last_used_at, last_used.scalar_subquery()))
         .order_by(GatePass.id.desc())
     )
@@ -99,10 +102,14 @@ def revoke_pass(*, actor: User, event_id: int, pass_id: int) -> None:
 
 
 def authenticate(secret: str) -> GatePass:
-    """The pass with this secret, with its event. Raises GatePassUnknown, GatePassRevoked, GatePassExpired."""
-    gate_pass = db.session.scalar(_with_event().where(GatePass.secret_hash == hash_secret(secret)))
-    if gate_pass is None:
+    """The pass with this secret, with its event's hours. Raises GatePassUnknown, GatePassRevoked, GatePassExpired."""
+    row = _PASS.row(secret_hash=hash_secret(secret))
+    if row is None:
         raise GatePassUnknown
+    *values, starts_at, ends = row
+    facts = dict(zip(_PASS_COLUMNS, values, strict=True))
+    event = as_read(Event, {"id": facts["event_id"], "starts_at": starts_at, "ends_at": ends})
+    gate_pass = as_read(GatePass, facts | {"event": event})
     if gate_pass.revoked_at is not None:
         raise GatePassRevoked
     if ends_at(gate_pass) <= clock.now():
@@ -110,30 +117,57 @@ def authenticate(secret: str) -> GatePass:
     return gate_pass
 
 
-def find_event(actor: Gatekeeper, event_id: int | None) -> Event:
-    """The event at whose gates the actor works: a pass has one, everybody else has to say which.
+_PASS_COLUMNS = [column.name for column in GatePass.__table__.columns]
+_PASS = Prepared(
+    select(*GatePass.__table__.columns, Event.starts_at, Event.ends_at)
+    .join(Event, Event.id == GatePass.event_id)
+    .where(GatePass.secret_hash == given("secret_hash"))
+)
 
-    Raises NotFound, Invalid.
-    """
+
+@dataclass(frozen=True)
+class Post:
+    """Where somebody works: the event, as much of it as is asked at its gates, and what verifies its tickets."""
+
+    event: Event
+    #: The newest first.
+    keys: Sequence[Ed25519PublicKey]
+
+
+def find_post(actor: Gatekeeper, event_id: int | None) -> Post:
+    """A pass has one event, everybody else has to say at which of theirs. Raises NotFound, Invalid."""
     if isinstance(actor, GatePass):
         if event_id not in (None, actor.event_id):
             raise NotFound("This gate pass is for another event.")
-        return actor.event
+        return _read_post(actor.event_id)
     if event_id is None:
         told = "event_id is missing."
         raise Invalid(told, errors=[{"field": "event_id", "message": told}])
-    return events.get_own_event(actor=actor, event_id=event_id)
+    post = _read_post(event_id)
+    if not post.event.is_run_by(actor):
+        raise NotFound("There is no such event.")
+    return post
+
+
+def _read_post(event_id: int) -> Post:
+    """Whoever asks. Raises NotFound."""
+    rows = _POST.rows(event_id=event_id)
+    if not rows:
+        raise NotFound("There is no such event.")
+    facts = dict(zip(_EVENT_FACTS, rows[0], strict=False))
+    event = as_read(Event, facts | {"status": EventStatus(facts["status"])})
+    return Post(event, [Ed25519PublicKey.from_public_bytes(bytes(row[-1])) for row in rows if row[-1] is not None])
+
+
+_EVENT_FACTS = ("id", "organizer_id", "title", "status", "starts_at", "ends_at", "allows_reentry")
+_POST = Prepared(
+    select(*(getattr(Event, name) for name in _EVENT_FACTS), TicketKey.public_key)
+    .outerjoin(TicketKey, TicketKey.event_id == Event.id)
+    .where(Event.id == given("event_id"))
+    .order_by(TicketKey.id.desc())
+)
 
 
 def ends_at(gate_pass: GatePass) -> datetime:
     """Needs `event`."""
     return gate_pass.expires_at or ticket_keys.opening_hours(gate_pass.event)[1]
-
-
-def _with_event() -> Select[tuple[GatePass]]:
-    return (
-        select(GatePass)
-        .join(GatePass.event)
-        .options(contains_eager(GatePass.event))
-        .execution_options(populate_existing=True)
-    )

@@ -47,7 +47,8 @@ def read_manifest(*, actor: Gatekeeper, event_id: int | None, since: str | None,
     """All tickets of an event, or those that changed `since` an earlier cursor. Raises NotFound, Invalid."""
     # Before anything is read: what changes from now on is told next time.
     cursor, after = _start() if page is None else _read_page(page)
-    event = gate_passes.find_event(actor, event_id)
+    post = gate_passes.find_post(actor, event_id)
+    event = post.event
     opens_at, closes_at = ticket_keys.opening_hours(event)
     types = db.session.scalars(
         select(TicketType).where(TicketType.event_id == event.id).order_by(TicketType.price_kes, TicketType.id)
@@ -62,7 +63,7 @@ def read_manifest(*, actor: Gatekeeper, event_id: int | None, since: str | None,
         gate_pass=actor if isinstance(actor, GatePass) else None,
         opens_at=opens_at,
         closes_at=closes_at,
-        keys=[base64.b64encode(key.public_bytes_raw()).decode() for key in ticket_keys.public_keys(event.id)],
+        keys=[base64.b64encode(key.public_bytes_raw()).decode() for key in post.keys],
         ticket_types=types,
         tickets=[
             (one.id, one.rotation, _state(one), one.ticket_type_id, hash_code(event.id, one.code)) for one in rows

@@ -6,14 +6,14 @@ once, at any gates, one lets its holder in, and no two batches wait for each oth
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from sqlalchemy import or_, select
+from sqlalchemy import ARRAY, Text, func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import contains_eager, joinedload
+from sqlalchemy.orm.attributes import set_committed_value
 
 from models import (
     Direction,
@@ -28,15 +28,17 @@ from models import (
     TicketType,
 )
 from services import gate, gate_passes, ticket_keys
-from services.gate_passes import Gatekeeper
+from services.gate_passes import Gatekeeper, Post
 from utils import clock, references, security, ticket_token
 from utils.database import db, transaction, violated
 from utils.errors import Conflict, Forbidden, NotFound
+from utils.prepared import Prepared, given
 
 #: A scan that arrives later than this after it was made is taken for one that its device decided without network.
 OFFLINE_AFTER = timedelta(minutes=1)
-#: Two uploads of one batch at the same moment: the second finds the first one's scans when it tries again.
-_TRIES = 3
+#: The first may find out that a nonce is known after all; and of two uploads of one batch at the same moment, the
+#: second finds the first one's scans when it tries again.
+_TRIES = 4
 
 _SENTENCES = {
     ScanResult.ALREADY_OUT: "{holder} is out already.",
@@ -132,13 +134,12 @@ def record_scans(*, actor: Gatekeeper, event_id: int | None, scans: Sequence[Pre
 
     One whose nonce the event has seen is answered as it was then, and changes nothing. Raises NotFound, Invalid.
     """
-    event = gate_passes.find_event(actor, event_id)
-    keys = ticket_keys.public_keys(event.id)
-    readings = [_read(one, event, keys) for one in scans]
+    post = gate_passes.find_post(actor, event_id)
+    readings = [_read(one, post) for one in scans]
     for tries_left in reversed(range(_TRIES)):
         try:
             with transaction():
-                settled = _settle(actor, event, readings)
+                settled = _settle(actor, post.event, readings, is_first=tries_left == _TRIES - 1)
             return [Answered(settled[one.nonce]) for one in scans]
         except IntegrityError as error:
             if violated(error) != "one_scan_of_a_nonce" or not tries_left:
@@ -146,15 +147,15 @@ def record_scans(*, actor: Gatekeeper, event_id: int | None, scans: Sequence[Pre
     raise AssertionError("unreachable")
 
 
-def _read(one: Presented, event: Event, keys: Iterable[Ed25519PublicKey]) -> _Reading:
+def _read(one: Presented, post: Post) -> _Reading:
     if one.token is None:
         return _Reading(one, code=references.grouped(one.code or ""))
     token = one.token.strip()
     try:
         facts = ticket_token.read(token)
-        if facts.event_id != event.id:
+        if facts.event_id != post.event.id:
             return _Reading(one, refusal=ScanResult.WRONG_EVENT)
-        ticket_token.verify(token, keys)
+        ticket_token.verify(token, post.keys)
     except ticket_token.NotAToken:
         return _Reading(one, refusal=ScanResult.UNKNOWN)
     except ticket_token.BadSignature:
@@ -162,16 +163,21 @@ def _read(one: Presented, event: Event, keys: Iterable[Ed25519PublicKey]) -> _Re
     return _Reading(one, ticket_id=facts.ticket_id, rotation=facts.rotation)
 
 
-def _settle(actor: Gatekeeper, event: Event, readings: Sequence[_Reading]) -> dict[str, Scan]:
+def _settle(actor: Gatekeeper, event: Event, readings: Sequence[_Reading], *, is_first: bool) -> dict[str, Scan]:
     """The scan of each nonce; new ones are written."""
-    session, now = db.session, clock.now()
+    now = clock.now()
     tickets = _lock_tickets(event, readings)
+    # Who has not come in has hardly been scanned before; should he have been, the constraint says so.
+    is_likely_new = is_first and all(
+        one.name in tickets and tickets[one.name].status is TicketStatus.VALID for one in readings
+    )
     # Read after the locks: whoever held them may have sent the same.
-    settled = _seen_before(event, [one.presented.nonce for one in readings])
+    settled = {} if is_likely_new else _seen_before(event, [one.presented.nonce for one in readings])
     strange = {one.code for one in readings if one.code and one.code not in tickets}
     superseded = _tickets_before(event, strange)
-    entries = gate.entries_of({ticket.id for ticket in (*tickets.values(), *superseded.values())})
+    entries = gate.entries_of([*tickets.values(), *superseded.values()])
     others = _codes_of_others(strange - superseded.keys())
+    new = []
     for reading in sorted(readings, key=lambda one: (_time(one.presented, now), one.presented.nonce)):
         presented = reading.presented
         if presented.nonce in settled:
@@ -180,7 +186,7 @@ def _settle(actor: Gatekeeper, event: Event, readings: Sequence[_Reading]) -> di
         ticket = tickets.get(reading.name, earlier) if reading.name else None
         scan = Scan(
             event_id=event.id,
-            ticket=ticket,
+            ticket_id=ticket.id if ticket else None,
             presented_hash=None if ticket else security.hash_secret(presented.token or presented.code or "")[:16],
             gate=_gate(actor, presented.gate),
             device=presented.device,
@@ -188,8 +194,10 @@ def _settle(actor: Gatekeeper, event: Event, readings: Sequence[_Reading]) -> di
             direction=presented.direction,
             scanned_at=_time(presented, now),
             received_at=now,
+            is_conflict=False,
             **gate.by(actor),
         )
+        set_committed_value(scan, "ticket", ticket)
         refusal = _check_gate(actor, scan) or reading.refusal
         if refusal is None and ticket is None:
             refusal = ScanResult.WRONG_EVENT if reading.code in others else ScanResult.UNKNOWN
@@ -209,9 +217,10 @@ def _settle(actor: Gatekeeper, event: Event, readings: Sequence[_Reading]) -> di
                 is_offline=is_offline,
                 refusal=refusal,
             )
-        session.add(scan)
+        new.append(scan)
         settled[presented.nonce] = scan
-    session.flush()
+    if new:
+        gate.keep(new, dict.fromkeys(tickets.values()))
     return settled
 
 
@@ -303,21 +312,25 @@ def _lock_tickets(event: Event, readings: Sequence[_Reading]) -> dict[int | str,
     """Those of the event, by id and by code."""
     ids = {one.ticket_id for one in readings if one.ticket_id is not None}
     codes = {one.code for one in readings if one.code}
-    # An empty list would be a subquery to SQLAlchemy, and keep PostgreSQL from using the indexes of both.
-    named = [column.in_(names) for column, names in ((Ticket.id, ids), (Ticket.code, codes)) if names]
-    if not named:
-        return {}
-    tickets = db.session.scalars(gate.lock_tickets().where(TicketType.event_id == event.id, or_(*named))).all()
+    tickets = gate.lock_tickets(event.id, ids=ids, codes=codes)
     return {name: ticket for ticket in tickets for name in (ticket.id, ticket.code)}
 
 
 def _seen_before(event: Event, nonces: Collection[str]) -> dict[str, Scan]:
+    ids = [row[0] for row in _KNOWN.rows(event_id=event.id, nonces=list(nonces))]
+    if not ids:
+        return {}
     seen = db.session.scalars(
-        select(Scan)
-        .where(Scan.event_id == event.id, Scan.nonce.in_(nonces))
-        .options(joinedload(Scan.ticket).joinedload(Ticket.ticket_type))
+        select(Scan).where(Scan.id.in_(ids)).options(joinedload(Scan.ticket).joinedload(Ticket.ticket_type))
     )
     return {one.nonce: one for one in seen if one.nonce is not None}
+
+
+_KNOWN = Prepared(
+    select(Scan.id).where(
+        Scan.event_id == given("event_id"), Scan.nonce == func.any(given("nonces", type_=ARRAY(Text)))
+    )
+)
 
 
 def _tickets_before(event: Event, codes: Collection[str]) -> dict[str, Ticket]:

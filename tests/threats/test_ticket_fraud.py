@@ -7,8 +7,6 @@ from collections import Counter
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from sqlalchemy import Select, select
-from sqlalchemy.orm import contains_eager
 
 from models import ScanResult, Ticket, User
 from resources import ticket_pages
@@ -21,6 +19,7 @@ from tests.support import together
 from tests.threats.field import Field, attack
 from utils import clock, ticket_token
 from utils.database import db
+from utils.prepared import Prepared
 
 # ── Tickets that are none ─────────────────────────────────────────────────────────────────────────────────────────
 
@@ -91,11 +90,7 @@ def test_a_copy_that_is_shown_second_lets_nobody_in(field: Field) -> bool:
 
 
 def _lock_no_ticket(field: Field) -> None:
-    def lock_tickets() -> Select[tuple[Ticket]]:
-        tickets = select(Ticket).join(Ticket.ticket_type).options(contains_eager(Ticket.ticket_type))
-        return tickets.execution_options(populate_existing=True)
-
-    field.replace(gate, "lock_tickets", lock_tickets)
+    field.replace(gate, "_LOCK", Prepared(gate._NAMED))
 
 
 @attack(COPY, without=_lock_no_ticket)
