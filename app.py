@@ -1,6 +1,12 @@
 """Ticksy's application: extensions, error handling, the URL table, the command line. No logic."""
 
+# ruff: noqa: E402
 from __future__ import annotations
+
+import gc
+
+# What is imported stays: looking for garbage in it, again and again, would take a tenth of the start.
+gc.disable()
 
 import atexit
 from collections.abc import Callable
@@ -19,13 +25,16 @@ import config
 import models
 import resources
 from services import access_tokens
-from utils import floods, http, logger, postgres, stopping
+from utils import floods, http, logger, stopping
 from utils.database import db, engine_options
 from utils.mpesa import Daraja
 from utils.mpesa_credential import credential_from_file
 from utils.ready import ReadyAnswers
 from utils.security import bcrypt
 from utils.tokens import jwt
+
+gc.freeze()
+gc.enable()
 
 #: Longest wait for a row lock, and for any statement, in milliseconds.
 LOCK_TIMEOUT_MS, STATEMENT_TIMEOUT_MS = 5_000, 30_000
@@ -140,6 +149,8 @@ def _credential(settings: config.Settings) -> Callable[[], str] | None:
 
 def _embedded_database() -> str:
     """The development database, started if it is not running, stopped with the process that started it."""
+    from utils import postgres  # noqa: PLC0415  # production has its own
+
     server = postgres.start(config.INSTANCE / "postgres", database="ticksy", die_with_parent=True)
     atexit.register(server.stop)
     return server.url

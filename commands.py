@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
-import sys
 import threading
 from pathlib import Path
 
@@ -14,13 +12,13 @@ from flask import Flask, current_app
 from flask.cli import with_appcontext
 from pydantic import TypeAdapter, ValidationError
 
-import seed as demo
 import tasks
 from config import settings
 from models import Role
 from schemas.accounts import NewAdmin
 from services import accounts, doctor, statements, two_factor_setup
 from utils import phone as phones
+from utils.database import db
 from utils.errors import TicksyError
 from utils.mpesa import daraja
 from utils.mpesa_setup import Registration, c2b_addresses, read_c2b_registration, read_pull_registration
@@ -36,16 +34,18 @@ def register(app: Flask) -> None:
 @with_appcontext
 def serve() -> None:
     """Serve the API, with the server of production."""
+    from utils import server  # noqa: PLC0415  # no other command serves
+
     doctor.warn_of_admins()
-    host = "127.0.0.1" if settings.is_local else "0.0.0.0"  # noqa: S104  # production sits behind a proxy
-    command = [sys.executable, "-m", "granian", "--interface", "wsgi", "--factory", "app:create_served_app"]
-    command += ["--host", host, "--port", str(settings.PORT), "--no-ws", "--respawn-failed-workers"]
-    command += ["--workers", str(settings.WEB_WORKERS), "--blocking-threads", str(settings.WEB_THREADS)]
-    command += ["--backpressure", str(settings.WEB_THREADS * 4), "--log-level", "error"]
-    # A worker that is told to stop while it starts does not hear it, and would be waited for without end.
-    command += ["--workers-kill-timeout", str(settings.STOP_SECONDS)]
-    sys.stdout.flush()
-    os.execv(sys.executable, command)  # noqa: S606  # becomes the server, so that signals reach it
+    db.engine.dispose()  # the server's processes are copies of this one, and none may have another's connection
+    server.run(
+        "app:create_served_app",
+        host="127.0.0.1" if settings.is_local else "0.0.0.0",  # noqa: S104  # production sits behind a proxy
+        port=settings.PORT,
+        workers=settings.WEB_WORKERS,
+        threads=settings.WEB_THREADS,
+        stop_seconds=settings.STOP_SECONDS,
+    )
 
 
 @click.command()
@@ -97,6 +97,8 @@ def seed(if_empty: bool) -> None:
     """Fill an empty database with demo data. Development and testing only."""
     if not settings.is_local:
         raise click.ClickException("Demo data never goes where people are real.")
+    import seed as demo  # noqa: PLC0415  # nothing of it where people are real
+
     if demo.is_empty():
         logging.getLogger("services").setLevel(logging.WARNING)
         demo.fill()

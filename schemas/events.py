@@ -28,7 +28,7 @@ from schemas.common import (
     Word,
 )
 from schemas.ticket_types import TicketTypeOut
-from utils import calendar
+from utils import calendar_addresses
 
 Title = Annotated[Text, Field(max_length=200)]
 #: So many hours before the start, at most a year; null is never.
@@ -130,8 +130,8 @@ class EventOut(EventListed):
         told |= {"starts_at": self.start_time, "ends_at": self.end_time}
         return CalendarLinks(
             ics_url=f"{settings.PUBLIC_URL}/events/{self.id}/calendar.ics",
-            google_url=calendar.google_url(**told),
-            outlook_url=calendar.outlook_url(**told),
+            google_url=calendar_addresses.google_url(**told),
+            outlook_url=calendar_addresses.outlook_url(**told),
         )
 
 

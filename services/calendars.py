@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -10,7 +11,7 @@ from sqlalchemy import ColumnElement, and_, or_, select, update
 from config import settings
 from models import AccountStatus, Event, EventStatus, SavedEvent, Ticket, TicketStatus, TicketType, User
 from services import admission, audit, events
-from utils import calendar, clock, signing
+from utils import clock, signing
 from utils.database import db, transaction
 from utils.errors import NotFound
 
@@ -34,7 +35,7 @@ def write_event(*, actor: User | None, event_id: int) -> CalendarFile:
     if event is None or not event.cancelled_in_public:
         event = events.get_event(actor=actor, event_id=event_id)
     is_public = event.status is EventStatus.APPROVED or event.cancelled_in_public
-    return CalendarFile(event.title, calendar.write(event.title, [_entry(event)]), is_public)
+    return _write(event.title, [event], is_public=is_public)
 
 
 def get_address(actor: User) -> str:
@@ -72,8 +73,7 @@ def write_feed(token: str) -> CalendarFile:
         .where(Event.ends_at > clock.ago(days=PAST_DAYS), _belongs_to(user))
         .order_by(Event.starts_at, Event.id)
     )
-    entries = [_entry(event) for event in db.session.scalars(query)]
-    return CalendarFile("Ticksy", calendar.write("Ticksy", entries), is_public=False)
+    return _write("Ticksy", db.session.scalars(query), is_public=False)
 
 
 def _owner(token: str) -> User:
@@ -103,18 +103,24 @@ def _has_tickets(user: User) -> ColumnElement[bool]:
     )
 
 
-def _entry(event: Event) -> calendar.Entry:
-    return calendar.Entry(
-        uid=f"event-{event.id}@{urlsplit(settings.PUBLIC_URL).hostname}",
-        sequence=event.calendar_sequence,
-        # Before an admin has agreed to a change, or after one said no, it may take place or not.
-        status=_STATUSES.get(event.status, "TENTATIVE"),
-        title=event.title,
-        description=event.description,
-        location=event.location,
-        starts_at=event.starts_at,
-        ends_at=event.ends_at,
-        url=f"{settings.PUBLIC_URL}/events/{event.id}",
-        created_at=event.created_at,
-        changed_at=event.updated_at,
-    )
+def _write(name: str, shown: Iterable[Event], *, is_public: bool) -> CalendarFile:
+    from utils import calendar  # noqa: PLC0415  # brings eighty modules, for who keeps a calendar
+
+    entries = [
+        calendar.Entry(
+            uid=f"event-{event.id}@{urlsplit(settings.PUBLIC_URL).hostname}",
+            sequence=event.calendar_sequence,
+            # Before an admin has agreed to a change, or after one said no, it may take place or not.
+            status=_STATUSES.get(event.status, "TENTATIVE"),
+            title=event.title,
+            description=event.description,
+            location=event.location,
+            starts_at=event.starts_at,
+            ends_at=event.ends_at,
+            url=f"{settings.PUBLIC_URL}/events/{event.id}",
+            created_at=event.created_at,
+            changed_at=event.updated_at,
+        )
+        for event in shown
+    ]
+    return CalendarFile(name, calendar.write(name, entries), is_public)

@@ -18,7 +18,7 @@ from sqlalchemy.orm import contains_eager
 from models import Event, EventStatus, Order, SupersededCode, Ticket, TicketStatus, TicketType, User
 from services import ticket_keys
 from services.check_in import TicketVoid
-from utils import clock, references, signing, ticket_address, ticket_sheet
+from utils import clock, references, signing, ticket_address
 from utils.database import db
 from utils.errors import Conflict, NotFound
 
@@ -184,7 +184,7 @@ def show_token(held: HeldTicket) -> str:
 def print_ticket(held: HeldTicket) -> Sheets:
     """Raises TicketVoid, TicketSuperseded, EventCancelled."""
     show_token(held)
-    return Sheets(f"{held.event.title} {held.ticket.code}", ticket_sheet.write([_sheet(held)]))
+    return _print(f"{held.event.title} {held.ticket.code}", [held])
 
 
 def print_order(*, actor: User, order_id: int) -> Sheets:
@@ -207,7 +207,7 @@ def print_order(*, actor: User, order_id: int) -> Sheets:
     good = [one for one in held if one.token]
     if not good:
         show_token(held[0])
-    return Sheets(f"{held[0].event.title} {order.reference}", ticket_sheet.write([_sheet(one) for one in good]))
+    return _print(f"{held[0].event.title} {order.reference}", good)
 
 
 def check_code(code: str) -> Checked:
@@ -257,20 +257,26 @@ def _standing(status: TicketStatus, event_status: EventStatus) -> Standing:
     return Standing(status.value)
 
 
-def _sheet(held: HeldTicket) -> ticket_sheet.Sheet:
-    return ticket_sheet.Sheet(
-        title=held.event.title,
-        place=held.event.location,
-        map_url=held.map_url,
-        day=held.day,
-        hours=held.hours,
-        holder=held.holder,
-        ticket_type=held.ticket.ticket_type.name,
-        code=held.ticket.code,
-        order=held.order,
-        token=show_token(held),
-        terms=_terms(held.event),
-    )
+def _print(name: str, held: Sequence[HeldTicket]) -> Sheets:
+    from utils import ticket_sheet  # noqa: PLC0415  # with all there is to fonts, for who prints
+
+    sheets = [
+        ticket_sheet.Sheet(
+            title=one.event.title,
+            place=one.event.location,
+            map_url=one.map_url,
+            day=one.day,
+            hours=one.hours,
+            holder=one.holder,
+            ticket_type=one.ticket.ticket_type.name,
+            code=one.ticket.code,
+            order=one.order,
+            token=show_token(one),
+            terms=_terms(one.event),
+        )
+        for one in held
+    ]
+    return Sheets(name, ticket_sheet.write(sheets))
 
 
 def _terms(event: Event) -> list[str]:

@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from PIL import Image, ImageOps
-
 from utils.errors import Invalid
 from utils.security import new_secret
 
@@ -24,10 +22,7 @@ _QUALITY = 85
 #: Pictures one process decodes at the same time: each may take a hundred megabytes.
 _decoders = threading.BoundedSemaphore(2)
 #: Pillow's decoders raise whatever they trip over.
-_TRIPPED = (
-    *(OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, EOFError),
-    *(struct.error, Image.DecompressionBombError),
-)
+_TRIPPED = (OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, EOFError, struct.error)
 
 
 class BadImage(Invalid):
@@ -58,6 +53,8 @@ def remove(name: str, folder: Path) -> None:
 
 def _reencode(data: bytes) -> bytes:
     """A WebP without metadata, upright, its first frame, at most MAX_SIDE long."""
+    from PIL import Image, ImageOps  # noqa: PLC0415  # few send a picture
+
     try:
         with warnings.catch_warnings():
             # Broken metadata, which is thrown away, and sizes, which are checked here.
@@ -72,7 +69,7 @@ def _reencode(data: bytes) -> bytes:
                     # Pillow would cut sixteen bits off at 255, which makes them white.
                     upright = upright.point(lambda level: level / 257).convert("L")
                 clean = upright.convert("RGBA" if upright.has_transparency_data else "RGB")
-    except _TRIPPED:
+    except (*_TRIPPED, Image.DecompressionBombError):
         raise BadImage from None
     clean.info.clear()
     encoded = io.BytesIO()

@@ -14,7 +14,6 @@ from typing import TypeVar
 
 from flask import current_app
 from flask_bcrypt import Bcrypt
-from zxcvbn import zxcvbn
 
 from utils.errors import Unavailable
 
@@ -85,6 +84,8 @@ def check_password(password: str, *, known: list[str]) -> None:
 
     `known` are words an attacker would try first: the owner's names, address, number.
     """
+    from zxcvbn import zxcvbn  # noqa: PLC0415  # its lists of words take megabytes
+
     if len(password) < MIN_PASSWORD:
         raise ValueError(f"Please choose a password of at least {MIN_PASSWORD} characters.")
     if len(password) > MAX_PASSWORD:

@@ -18,13 +18,15 @@ from contextlib import closing
 from contextvars import copy_context
 from datetime import datetime
 from enum import Enum
-from typing import IO
+from typing import IO, TYPE_CHECKING
 from urllib.parse import quote
 
-import xlsxwriter
 from flask import Response, current_app
 
 from utils import clock
+
+if TYPE_CHECKING:
+    import xlsxwriter
 
 CSV, XLSX = "csv", "xlsx"
 _XLSX_TYPE = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
@@ -135,6 +137,8 @@ def _read(file: IO[bytes]) -> Iterator[bytes]:
 
 def _write_xlsx(file: IO[bytes], header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Row by row; a sheet that is full is followed by another."""
+    import xlsxwriter  # noqa: PLC0415  # few ask for a spreadsheet
+
     with (
         tempfile.TemporaryDirectory(prefix="ticksy-xlsx-") as folder,
         # Closed whatever happens: it has files of its own in that folder.
