@@ -143,7 +143,7 @@ def test_kill_9_of_the_supervisor_leaves_nothing_running(run: Run) -> None:
 @pytest.mark.parametrize(
     ("what", "name"),
     [
-        ("granian", "The API"),
+        ("serve", "The API"),
         ("worker", "The worker"),
         ("daraja_simulator", "The simulator"),
         ("development.mail_catcher", "The mail catcher"),
