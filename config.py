@@ -168,7 +168,7 @@ class Settings(BaseModel):
     CATALOGUE_CACHE_SECONDS: float | None = Field(None, ge=0, le=60)
     WEB_WORKERS: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1)
     #: Requests one worker serves at once. A push waits on Safaricom for seconds, so this is many.
-    WEB_THREADS: int = Field(192, ge=1)
+    WEB_THREADS: int = Field(128, ge=1)
     #: Live streams one worker keeps open, each of which takes a thread; never more than half of its threads.
     STREAMS_PER_WORKER: int = Field(64, ge=0)
     #: How long one may last; its reader comes again by itself.

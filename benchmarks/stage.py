@@ -52,7 +52,8 @@ class Stage:
         self.environment = self._environment()
 
     def _environment(self) -> dict[str, str]:
-        prefixes = ("MPESA", "FLASK", "SIM", "WEB_", "DATABASE", "RATELIMIT", "BCRYPT", "CATALOGUE")
+        # With Python's own settings a start might compile all modules anew, which what is installed need not.
+        prefixes = ("MPESA", "FLASK", "SIM", "WEB_", "DATABASE", "RATELIMIT", "BCRYPT", "CATALOGUE", "PYTHON")
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(prefixes)}
         return inherited | {
             "FLASK_SKIP_DOTENV": "1",

@@ -145,6 +145,8 @@ class Resource(flask_restful.Resource):
         request.max_content_length = declared.max_bytes
         if declared.is_for_everyone:
             return _answer_everyone(method, args, values)
+        if declared.is_rushed:
+            crowd.look_for_room()
         if declared.takes_image:
             request.max_content_length += int(settings.IMAGE_MAX_MB * 1024 * 1024)
         secret = read_gate_secret(declared.access)

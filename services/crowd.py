@@ -13,8 +13,9 @@ from utils.errors import Unavailable
 #: So many of a process's buyers are in PostgreSQL at once, and so long the others wait for their turn: more who wait
 #: for one row make it slower for all.
 _AT_ONCE, _PATIENCE_SECONDS = 4, 8
-#: As much of WEB_THREADS may serve buyers; the rest is for callbacks, polls and the catalogue.
-_SHARE_OF_BUYERS = 0.75
+#: As much of WEB_THREADS may serve buyers, most of whom wait for Daraja. Streams may have half of them; what is left is
+#: for callbacks, polls and the catalogue.
+_SHARE_OF_BUYERS = 0.375
 #: So long those who find no room are told to stay away: not all for as long, or they would all come back at once.
 _COME_AGAIN_SECONDS = (3, 8)
 
@@ -32,6 +33,9 @@ class _Room:
     def __init__(self) -> None:
         self._count, self._lock = 0, threading.Lock()
 
+    def is_full(self, most: float) -> bool:
+        return self._count >= most
+
     def enter(self, most: float) -> bool:
         with self._lock:
             has_room = self._count < most
@@ -44,6 +48,12 @@ class _Room:
 
 
 _buyers, _turnstile = _Room(), threading.BoundedSemaphore(_AT_ONCE)
+
+
+def look_for_room() -> None:
+    """Before anything is done for somebody who will find none: that should cost nothing. Raises Crowded."""
+    if _buyers.is_full(settings.WEB_THREADS * _SHARE_OF_BUYERS):
+        raise Crowded
 
 
 @contextmanager
