@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import Any
 
-from benchmarks import cores
+from benchmarks import cores, verify
 from benchmarks.client import quantile
 from benchmarks.crowd import Crowd, Seen
 from benchmarks.endpoints import CATALOGUE, PLENTY, wait_until_settled
@@ -25,6 +26,8 @@ _PUSH = "/mpesa/stkpush"
 #: The simulator's row of a phone that is never answered.
 _NO_ANSWER = "004"
 _LATE_SECONDS = 0.1
+#: M-PESA's list is pulled each minute here, and has a payment some time after it was made.
+_MONEY_SECONDS = 240.0
 
 Say = Callable[[str], None]
 
@@ -37,6 +40,7 @@ def run(
     coming, rest = scene.buyers[:buyers], scene.buyers[buyers : buyers + tickets // 2]
     abandoning = frozenset(buyer.user_id for buyer in coming[::ABANDONS_EVERY])
     stage.start_simulator(SIM_AUTO_PAY_SECONDS=5)
+    stage.register_at_simulator()
     stage.control_simulator("fault", path=_PUSH, kind="slow", count=1_000_000, delay=push_seconds)
     for buyer in coming[::ABANDONS_EVERY]:
         stage.control_simulator("script", phone=buyer.phone, row=_NO_ANSWER)
@@ -51,7 +55,8 @@ def run(
         late_comers = Crowd(stage.url, hot, catalogue=CATALOGUE)
         late_comers.arrive(rest, within=ARRIVE_WITHIN_SECONDS / 2, reads_per_second=0, comes_back=True, polls=True)
     wait_until_settled(stage)
-    told = _tell(crowd, connections)
+    told = {"seconds_until_all_money_was_in": _wait_for_money(stage)}
+    told |= _tell(crowd, connections)
     told |= {"buyers": buyers, "tickets": tickets, "push_seconds": push_seconds}
     told |= {"arrive_within": ARRIVE_WITHIN_SECONDS, "placed_by_second": _by_second(crowd.seen.placed_at)}
     told["callbacks"] = _callbacks(stage)
@@ -112,6 +117,14 @@ def _callbacks(stage: Stage) -> dict[str, int]:
     with closing(sqlite3.connect(f"file:{stage.ledgers[-1]}?mode=ro", uri=True, timeout=30)) as books:
         query = "SELECT coalesce(CAST(status AS TEXT), error), count(*) FROM deliveries GROUP BY 1"
         return dict(books.execute(query).fetchall())
+
+
+def _wait_for_money(stage: Stage) -> float:
+    """Seconds until what phones paid was all known here, 240 at most."""
+    began = time.monotonic()
+    while not verify.is_money_in(stage.plain_url, stage.ledgers[-1]) and time.monotonic() - began < _MONEY_SECONDS:
+        time.sleep(1)
+    return round(time.monotonic() - began, 1)
 
 
 def _by_second(moments: list[float]) -> list[int]:

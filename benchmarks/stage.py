@@ -45,6 +45,7 @@ class Stage:
             "LOG_FORMAT": "json",
             "RATELIMIT_ENABLED": "false",
             "MPESA_MAX_PUSHES_PER_SECOND": "0",
+            "PULL_MINUTES": "1",
             "CATALOGUE_CACHE_SECONDS": "1",
             **({"WEB_WORKERS": "1"} if cores.can_pin() else {}),
             **overrides,
@@ -53,7 +54,7 @@ class Stage:
 
     def _environment(self) -> dict[str, str]:
         # With Python's own settings a start might compile all modules anew, which what is installed need not.
-        prefixes = ("MPESA", "FLASK", "SIM", "WEB_", "DATABASE", "RATELIMIT", "BCRYPT", "CATALOGUE", "PYTHON")
+        prefixes = ("MPESA", "PULL", "FLASK", "SIM", "WEB_", "DATABASE", "RATELIMIT", "BCRYPT", "CATALOGUE", "PYTHON")
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(prefixes)}
         return inherited | {
             "FLASK_SKIP_DOTENV": "1",
@@ -117,6 +118,10 @@ class Stage:
         }
         self._start(SIMULATOR, cores.MEASURING, [sys.executable, "-m", "daraja_simulator"], changes)
         self._wait_for(f"{self.simulator_url}/__sim__/clock", SIMULATOR)
+
+    def register_at_simulator(self) -> None:
+        """For M-PESA's list of what was paid. Needs the database."""
+        processes.run([sys.executable, "-m", "flask", "mpesa", "register", "--phone", "254700000000"], self.environment)
 
     def control_simulator(self, call: str, /, **body: object) -> None:
         requests.post(f"{self.simulator_url}/__sim__/{call}", json=body, timeout=10).raise_for_status()

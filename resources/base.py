@@ -27,7 +27,7 @@ from schemas.common import Page as PageQuery
 from services import crowd, gate_passes, idempotency, sessions
 from services.gate_passes import Gatekeeper
 from services.idempotency import Taken
-from utils import http, ready, tokens
+from utils import http, ready, tokens, turns
 from utils.errors import Forbidden, TicksyError, Unauthenticated
 from utils.pagination import Page, paginate
 from utils.tokens import Claims
@@ -135,7 +135,7 @@ class Resource(flask_restful.Resource):
 
     #: What answers of 429 and 503 carry beside their message.
     while_busy: ClassVar[dict[str, Any]] = {}
-    #: Whether requests are answered however many their address sends.
+    #: Whether requests are answered however many their address sends, and without waiting for a turn.
     is_never_flooded: ClassVar[bool] = False
 
     def dispatch_request(self, *args: Any, **values: Any) -> Response:
@@ -144,7 +144,8 @@ class Resource(flask_restful.Resource):
         declared: Endpoint = method.endpoint
         request.max_content_length = declared.max_bytes
         if declared.is_for_everyone:
-            return _answer_everyone(method, args, values)
+            with turns.take_turn():
+                return _answer_everyone(method, args, values)
         if declared.is_rushed:
             crowd.look_for_room()
         if declared.takes_image:
@@ -155,15 +156,18 @@ class Resource(flask_restful.Resource):
             http.read_body()  # kept as it came, which a form that is parsed is not
         # Off the wire before a database connection is taken: a slow sender holds nobody up but itself.
         http.receive(may_be_form=declared.body is not None)
-        if secret is not None:
-            return _answer(method, gate_passes.authenticate(secret), args, values)
-        with crowd.room_for_others() if declared.is_rushed else nullcontext():
-            return self._dispatch(method, claims, args, values)
+        with (
+            crowd.room_for_others() if declared.is_rushed else nullcontext(),
+            nullcontext() if self.is_never_flooded else turns.take_turn(),
+        ):
+            return self._dispatch(method, secret, claims, args, values)
 
     def _dispatch(
-        self, method: Callable[..., Any], claims: Claims | None, args: Any, values: dict[str, Any]
+        self, method: Callable[..., Any], secret: str | None, claims: Claims | None, args: Any, values: dict[str, Any]
     ) -> Response:
         declared: Endpoint = method.endpoint  # type: ignore[attr-defined]
+        if secret is not None:
+            return _answer(method, gate_passes.authenticate(secret), args, values)
         actor = current_actor(claims, declared.access)
         if not declared.idempotent:
             return _answer(method, actor, args, values)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from config import settings
+from utils import turns
 from utils.errors import Unavailable
 
 #: So many of a process's buyers are in PostgreSQL at once, and so long the others wait for their turn: more who wait
@@ -70,7 +71,9 @@ def room_for_others() -> Iterator[None]:
 @contextmanager
 def few_at_once() -> Iterator[None]:
     """Around what an order takes of PostgreSQL. Raises Crowded, after a while."""
-    if not _turnstile.acquire(timeout=_PATIENCE_SECONDS):
+    with turns.step_aside():
+        is_in = _turnstile.acquire(timeout=_PATIENCE_SECONDS)
+    if not is_in:
         raise Crowded
     try:
         yield

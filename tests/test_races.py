@@ -44,6 +44,8 @@ def serving(settings: Settings, simulator: Simulator, *, processes: int) -> Iter
         "MPESA_BASE_URL": simulator.url,
         "SECRET_KEY": settings.SECRET_KEY,
         "WEB_WORKERS": str(processes),
+        # Room for all who come at once, wherever they end up: nobody is to be turned away here.
+        "WEB_THREADS": "320",
     }
     running = live.start(environment, has_worker=False)
     yield running

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import requests
 
+from utils import turns
 from utils.mpesa_codes import SUCCESS
 from utils.mpesa_reports import amount_of, field_of, parse, text_of
 
@@ -233,9 +234,10 @@ class Wire:
 
     def _post(self, path: str, payload: dict[str, Any], token: str) -> Answer:
         headers = {"Authorization": f"Bearer {token}"}
-        answer = self._http.post(
-            self.base_url + path, json=payload, headers=headers, timeout=self._timeout, allow_redirects=False
-        )
+        with turns.step_aside():
+            answer = self._http.post(
+                self.base_url + path, json=payload, headers=headers, timeout=self._timeout, allow_redirects=False
+            )
         pause = answer.headers.get("Retry-After", "")
         return Answer(answer.status_code, answer.content, float(pause) if pause.isdecimal() else 0)
 

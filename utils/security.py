@@ -15,6 +15,7 @@ from typing import TypeVar
 from flask import current_app
 from flask_bcrypt import Bcrypt
 
+from utils import turns
 from utils.errors import Unavailable
 
 #: bcrypt reads 72 bytes; with BCRYPT_HANDLE_LONG_PASSWORDS it is given a SHA-256 digest instead.
@@ -74,7 +75,8 @@ def _hash_aside(work: Callable[[], _Hash]) -> _Hash:
     if not _waiting.acquire(blocking=False):
         raise Unavailable("Very many people are logging in at this moment. Please try again in a little while.")
     try:
-        return _hashers.submit(work).result()
+        with turns.step_aside():
+            return _hashers.submit(work).result()
     finally:
         _waiting.release()
 

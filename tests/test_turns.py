@@ -1,0 +1,98 @@
+"""A few requests at a time are worked on."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from tests.support import Maker
+from utils import turns
+from utils.database import transaction
+from utils.errors import Unavailable
+
+
+@pytest.fixture
+def two(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """There are two turns, and nobody waits for one longer than 0.05 seconds."""
+    free = queue.SimpleQueue[None]()
+    free.put(None)
+    free.put(None)
+    monkeypatch.setattr(turns, "_free", free)
+    monkeypatch.setattr(turns, "_PATIENCE_SECONDS", 0.05)
+    yield
+    assert free.qsize() == 2
+
+
+@pytest.mark.usefixtures("two")
+def test_no_more_are_worked_on_than_there_are_turns() -> None:
+    with turns.take_turn(), turns.take_turn():
+        began = time.monotonic()
+        with pytest.raises(Unavailable), turns.take_turn():
+            pass
+        assert time.monotonic() - began < 5
+    with turns.take_turn(), turns.take_turn():
+        pass
+
+
+@pytest.mark.usefixtures("two")
+def test_a_turn_ends_with_an_error_too() -> None:
+    for _ in range(5):
+        with pytest.raises(ZeroDivisionError), turns.take_turn():
+            raise ZeroDivisionError
+
+
+@pytest.mark.usefixtures("two")
+def test_who_steps_aside_lets_another_in_and_waits_for_a_turn_again(app: Flask) -> None:
+    may_end, came_back = threading.Event(), threading.Event()
+
+    def wait_for_another_machine() -> None:
+        with app.app_context(), turns.take_turn():
+            with turns.step_aside():
+                assert may_end.wait(10)
+            came_back.set()
+
+    waiting = [threading.Thread(target=wait_for_another_machine) for _ in range(5)]
+    for one in waiting:
+        one.start()
+        time.sleep(0.01)
+    with turns.take_turn(), turns.take_turn():
+        may_end.set()
+        assert not came_back.wait(0.1)
+    for one in waiting:
+        one.join(10)
+    assert came_back.is_set()
+
+
+@pytest.mark.usefixtures("two")
+def test_who_has_locked_something_keeps_the_turn(app: Flask) -> None:
+    with app.app_context(), turns.take_turn(), transaction(), turns.step_aside():
+        assert turns._free.qsize() == 1
+
+
+@pytest.mark.usefixtures("two")
+def test_who_has_no_turn_has_none_to_give(app: Flask) -> None:
+    with app.app_context(), turns.step_aside():
+        assert turns._free.qsize() == 2
+
+
+@pytest.mark.usefixtures("two")
+def test_whoever_waits_in_vain_is_told_to_come_again_and_safaricom_never_waits(
+    client: FlaskClient, make: Maker
+) -> None:
+    headers = make.headers(make.attendee())
+    turns._free.get()
+    turns._free.get()
+    answer = client.get("/profile/me", headers=headers)
+    assert (answer.status_code, answer.json["code"]) == (503, "busy")
+    assert int(answer.headers["Retry-After"]) > 0
+    assert client.get("/health").status_code == 200
+    assert client.post("/payments/callback", json={}).status_code != 503
+    turns._free.put(None)
+    turns._free.put(None)
+    assert client.get("/profile/me", headers=headers).status_code == 200
