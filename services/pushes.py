@@ -18,7 +18,7 @@ from config import settings
 from models import OPEN_PAYMENTS, MpesaLine, Order, Payment, PaymentStatus
 from services import alerts, line, settlement
 from services.prompts import Prompt, extend_hold, send_at
-from utils import clock, money
+from utils import clock, money, turns
 from utils.database import transaction
 from utils.errors import Unavailable
 from utils.mpesa import Accepted, PushOutcome, Refused, daraja
@@ -61,7 +61,8 @@ def send_prompt(prompt: Prompt, *, at_once: bool = False) -> bool:
     if wait_seconds is None:
         return False
     if wait_seconds:
-        time.sleep(wait_seconds)
+        with turns.step_aside():
+            time.sleep(wait_seconds)
     return _push(prompt) and not prompt.is_queued
 
 

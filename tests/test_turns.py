@@ -11,7 +11,10 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from tests.support import Maker
+from models import Payment
+from tests.daraja.process import Simulator
+from tests.support import Maker, cart
+from tests.waiting import wait_until
 from utils import turns
 from utils.database import transaction
 from utils.errors import Unavailable
@@ -79,6 +82,30 @@ def test_who_has_locked_something_keeps_the_turn(app: Flask) -> None:
 def test_who_has_no_turn_has_none_to_give(app: Flask) -> None:
     with app.app_context(), turns.step_aside():
         assert turns._free.qsize() == 2
+
+
+@pytest.mark.usefixtures("two")
+def test_a_buyer_who_waits_for_daraja_keeps_nobody_else_waiting(
+    client: FlaskClient, make: Maker, simulator: Simulator
+) -> None:
+    simulator.fault("/mpesa/stkpush", "slow", count=2, delay=3)
+    ticket_type, buyers = make.on_sale(price=500), [make.headers(make.attendee()) for _ in range(2)]
+    answers: list[int] = []
+
+    def order(headers: dict[str, str]) -> None:
+        answers.append(
+            client.application.test_client().post("/orders", json=cart((ticket_type, 1)), headers=headers).status_code
+        )
+
+    buying = [threading.Thread(target=order, args=(headers,)) for headers in buyers]
+    for one in buying:
+        one.start()
+    wait_until(lambda: len(make.rows(Payment)) == 2)
+    assert client.get("/profile/me", headers=buyers[0]).status_code == 200
+    assert answers == []
+    for one in buying:
+        one.join(20)
+    assert answers == [201, 201]
 
 
 @pytest.mark.usefixtures("two")

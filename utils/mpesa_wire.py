@@ -194,6 +194,10 @@ class Wire:
 
         Raises NoAccessToken, requests.RequestException.
         """
+        with turns.step_aside():
+            return self._send(path, payload, refusals, waits=waits)
+
+    def _send(self, path: str, payload: dict[str, Any], refusals: Mapping[str, Refusal], *, waits: bool) -> Answer:
         pauses: Iterator[float] = iter(self._throttle_pauses if waits else ())
         is_token_fresh = False
         while True:
@@ -234,10 +238,9 @@ class Wire:
 
     def _post(self, path: str, payload: dict[str, Any], token: str) -> Answer:
         headers = {"Authorization": f"Bearer {token}"}
-        with turns.step_aside():
-            answer = self._http.post(
-                self.base_url + path, json=payload, headers=headers, timeout=self._timeout, allow_redirects=False
-            )
+        answer = self._http.post(
+            self.base_url + path, json=payload, headers=headers, timeout=self._timeout, allow_redirects=False
+        )
         pause = answer.headers.get("Retry-After", "")
         return Answer(answer.status_code, answer.content, float(pause) if pause.isdecimal() else 0)
 
