@@ -199,6 +199,7 @@ def stage(tmp_path: Path, settings: Settings, simulator: Simulator) -> Stage:
     stage.database_url, stage.url = settings.DATABASE_URL, f"http://127.0.0.1:{settings.PORT}"
     stage.simulator_url = simulator.url
     stage.start_simulator = lambda **_: None  # type: ignore[method-assign]
+    stage.register_at_simulator = lambda: None  # type: ignore[method-assign]
     return stage
 
 
