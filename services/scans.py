@@ -167,7 +167,7 @@ def _settle(actor: Gatekeeper, event: Event, readings: Sequence[_Reading], *, is
     """The scan of each nonce; new ones are written."""
     now = clock.now()
     tickets = _lock_tickets(event, readings)
-    # Who has not come in has hardly been scanned before; should he have been, the constraint says so.
+    # A ticket nobody came in with has hardly been scanned before; should it have been, the constraint says so.
     is_likely_new = is_first and all(
         one.name in tickets and tickets[one.name].status is TicketStatus.VALID for one in readings
     )
