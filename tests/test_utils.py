@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import re
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -215,11 +216,14 @@ def log_as_the_app_does(*, is_json: bool = False, secrets: Sequence[str] = ()) -
     handlers, level = root.handlers, root.level
     try:
         logger.configure("INFO", is_json=is_json, secrets=secrets)
-        written = io.StringIO()
         handler = root.handlers[0]
         assert isinstance(handler, logging.StreamHandler)
-        handler.setStream(written)
-        yield written
+        written = io.StringIO()
+        with tempfile.TemporaryFile("w+", encoding="utf-8") as file:
+            handler.setStream(file)
+            yield written
+            file.seek(0)
+            written.write(file.read())
     finally:
         root.handlers = handlers
         root.setLevel(level)

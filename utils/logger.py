@@ -7,6 +7,7 @@ What is logged in `extra` under one of FIELDS is a field of its own. Masking is 
 from __future__ import annotations
 
 import logging
+import os
 import re
 import sys
 from collections.abc import Iterable
@@ -86,7 +87,8 @@ def configure(level: str, *, is_json: bool, secrets: Iterable[str] = ()) -> None
 
 
 class _Lines(logging.StreamHandler):  # type: ignore[type-arg]  # which is generic from Python 3.11 on
-    """Writes each line at once. It takes no lock, at which all threads of a busy server would queue."""
+    """Writes each line at once, and takes no lock, at which all threads of a busy server would queue: not that of
+    `logging`, and not that of a buffered stream, which is held until its thread has the interpreter again."""
 
     def handle(self, record: logging.LogRecord) -> bool:
         is_wanted = bool(self.filter(record))
@@ -96,7 +98,7 @@ class _Lines(logging.StreamHandler):  # type: ignore[type-arg]  # which is gener
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            self.stream.write(self.format(record) + "\n")  # which standard error hands on line by line
+            os.write(self.stream.fileno(), f"{self.format(record)}\n".encode("utf-8", "backslashreplace"))
         except Exception:  # noqa: BLE001  # a line that cannot be written ends no request
             self.handleError(record)
 
