@@ -9,8 +9,9 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
+from typing import Any
 
-from sqlalchemy import Select, func, insert, literal, or_, select, update
+from sqlalchemy import func, insert, literal, or_, select, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from config import settings
@@ -20,6 +21,7 @@ from utils.callers import is_listed
 from utils.database import db
 from utils.errors import NotFound
 from utils.mpesa_reports import read_callback, read_confirmation
+from utils.prepared import Prepared, given
 from utils.security import hash_secret
 
 log = logging.getLogger(__name__)
@@ -36,8 +38,7 @@ def receive_callback(*, token: str, body: bytes, remote_address: str | None) -> 
     From an address that is not Safaricom's it is only a reason to ask. Raises NotFound for a token that is not ours.
     """
     channel = MessageChannel.STK_CALLBACK if _is_safaricom(remote_address) else MessageChannel.STK_HINT
-    named = select(Payment.id).where(Payment.callback_token_hash == hash_secret(token))
-    return _store_about(MpesaMessage.payment_id, named, channel, body, remote_address)
+    return _store_about(_ABOUT_PAYMENT, token, channel, body, remote_address)
 
 
 def receive_hint(*, body: bytes, remote_address: str | None) -> int | None:
@@ -86,28 +87,36 @@ def receive_result(*, token: str, body: bytes, remote_address: str | None, is_ti
     """
     is_result = not is_timeout and _is_safaricom(remote_address)
     channel = MessageChannel.RESULT if is_result else MessageChannel.TIMEOUT
-    named = select(MpesaRequest.id).where(MpesaRequest.result_token_hash == hash_secret(token))
-    return _store_about(MpesaMessage.request_id, named, channel, body, remote_address)
+    return _store_about(_ABOUT_REQUEST, token, channel, body, remote_address)
 
 
 def _store_about(
-    column: InstrumentedAttribute[int | None],
-    named: Select[tuple[int]],
-    channel: MessageChannel,
-    body: bytes,
-    remote_address: str | None,
+    statement: Prepared, token: str, channel: MessageChannel, body: bytes, remote_address: str | None
 ) -> int:
-    """Store a message about what `named` finds; returns the message's id. Raises NotFound when it finds nothing.
+    """Store a message about what has the token; returns the message's id. Raises NotFound when nothing has.
 
     In one statement: Safaricom waits, and while others settle each way to the database and back is a turn to wait for.
     """
-    sent = {MpesaMessage.channel: channel, MpesaMessage.body: body, MpesaMessage.remote_address: remote_address}
-    found = named.add_columns(*(literal(value, one.type) for one, value in sent.items()))
-    with own_connection() as session:
-        message_id = session.scalar(insert(MpesaMessage).from_select([column, *sent], found).returning(MpesaMessage.id))
-    if message_id is None:
+    sent = {"channel": channel, "body": body, "remote_address": remote_address, "received_at": clock.now()}
+    row = statement.row(token=hash_secret(token), **sent)
+    if row is None:
         raise _stranger()
+    message_id: int = row[0]
     return message_id
+
+
+def _storing_about(
+    column: InstrumentedAttribute[int | None], id_column: InstrumentedAttribute[int], token: InstrumentedAttribute[Any]
+) -> Prepared:
+    told = (MpesaMessage.channel, MpesaMessage.body, MpesaMessage.remote_address, MpesaMessage.received_at)
+    named = select(id_column, *(given(one.key, type_=one.type) for one in told), literal(0))
+    stored = insert(MpesaMessage).from_select([column, *told, MpesaMessage.tries], named.where(token == given("token")))
+    return Prepared(stored.returning(MpesaMessage.id), of=_OWN_CONNECTIONS)
+
+
+_OWN_CONNECTIONS = "inbox"
+_ABOUT_PAYMENT = _storing_about(MpesaMessage.payment_id, Payment.id, Payment.callback_token_hash)
+_ABOUT_REQUEST = _storing_about(MpesaMessage.request_id, MpesaRequest.id, MpesaRequest.result_token_hash)
 
 
 def receive_confirmation(*, body: bytes, remote_address: str | None) -> int:
@@ -150,7 +159,7 @@ def store(
 @contextmanager
 def own_connection() -> Iterator[Session]:
     """A transaction on one of the connections that are there for what Safaricom posts, and for nothing else."""
-    with Session(db.engines["inbox"]) as session, session.begin():
+    with Session(db.engines[_OWN_CONNECTIONS]) as session, session.begin():
         yield session
 
 

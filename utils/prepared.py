@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import psycopg2
 from sqlalchemy import bindparam, inspect
 from sqlalchemy.dialects.postgresql import psycopg2 as psycopg2_dialect
-from sqlalchemy.engine import Dialect
+from sqlalchemy.engine import Dialect, Engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import PoolProxiedConnection
 from sqlalchemy.sql.base import Executable
@@ -42,9 +42,10 @@ class Prepared:
     """A statement with named values left open, as `given("event_id")`; a list is `func.any(given(…))`.
 
     `is_planned_once` is for the few statements of which there will never be more: each connection keeps their plans.
+    With the name of a pool, `of`, it runs alone on a connection of that, never in the session's transaction.
     """
 
-    def __init__(self, statement: Executable, *, is_planned_once: bool = True) -> None:
+    def __init__(self, statement: Executable, *, is_planned_once: bool = True, of: str | None = None) -> None:
         compiled: Any = statement.compile(dialect=_DIALECT)  # type: ignore[attr-defined]
         self._sql = str(compiled)
         self._converters = {}
@@ -60,7 +61,7 @@ class Prepared:
                 self._fixed[name] = bound.effective_value if convert is None else convert(bound.effective_value)
 
         numbers = {name: number for number, name in enumerate(types, 1)}
-        self._is_planned_once = is_planned_once
+        self._is_planned_once, self._pool = is_planned_once, of
         self._name = f"ticksy_{next(_numbers)}"
         body = _PLACE.sub(lambda found: f"${numbers[found[1]]}", self._sql).replace("%%", "%")
         declared, filled = ", ".join(types.values()), ", ".join(f"%({name})s" for name in types)
@@ -72,31 +73,36 @@ class Prepared:
         for name, convert in self._converters.items():
             values[name] = convert(values[name])
         values = self._fixed | values
-        if is_connected():  # nobody takes two
+        if self._pool is None and is_connected():  # nobody takes two
             connection = db.session.connection()
-            return self._run(connection.connection, values, connection.invalidate)
+            return self._run(db.engine, connection.connection, values, connection.invalidate)
+        engine = db.engines[self._pool]
         try:
-            pooled = db.engine.raw_connection()
+            pooled = engine.raw_connection()
         except psycopg2.Error as error:
             raise _as_sqlalchemys(error) from error
         dbapi: Any = pooled.dbapi_connection
         try:
             dbapi.autocommit = True
-            return self._run(pooled, values, pooled.invalidate)
+            return self._run(engine, pooled, values, pooled.invalidate)
         finally:
             if not dbapi.closed:
                 dbapi.autocommit = False
             pooled.close()
 
     def _run(
-        self, pooled: PoolProxiedConnection, values: dict[str, Any], invalidate: Callable[[BaseException], None]
+        self,
+        engine: Engine,
+        pooled: PoolProxiedConnection,
+        values: dict[str, Any],
+        invalidate: Callable[[BaseException], None],
     ) -> list[tuple[Any, ...]]:
         """Raises SQLAlchemy's errors."""
         dbapi: Any = pooled.dbapi_connection
         try:
             with dbapi.cursor() as cursor:
                 # Whoever watches the engine's statements sees these, too.
-                for listener in db.engine.dispatch.before_cursor_execute:
+                for listener in engine.dispatch.before_cursor_execute:
                     listener(None, cursor, self._sql, values, None, False)
                 if self._is_planned_once:
                     self._make_known(cursor, pooled.info.setdefault(_KNOWN, {}))
