@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, CompoundSelect, ScalarSelect, Select, and_, func, or_, select, union
+from sqlalchemy import ColumnElement, CompoundSelect, Select, and_, func, or_, select, union
 from sqlalchemy.orm import joinedload, selectinload
 
 from config import settings
@@ -13,6 +13,7 @@ from services import limits
 from utils import clock, references
 from utils.database import db
 from utils.errors import NotFound
+from utils.prepared import Prepared, given
 
 
 def list_orders(*, actor: User) -> Select[tuple[Order]]:
@@ -112,29 +113,27 @@ def poll_order(poll_id: str) -> Poll:
 
     How often one id is asked about is counted, which is all that this writes. Raises NotFound, TooManyAttempts.
     """
-    row = db.session.execute(
-        select(Order.status, Order.expires_at, _latest_payment_status()).where(Order.poll_id == poll_id)
-    ).one_or_none()
+    row = _POLLED.row(poll_id=poll_id)
     if row is None:
         raise NotFound("There is no such payment.")
     limits.spend("payment_check", poll_id)
     status, expires_at, latest = row
-    if status is not OrderStatus.PENDING:
-        is_paid = status in _HAS_TICKETS
+    if status != OrderStatus.PENDING.value:
+        is_paid = OrderStatus(status) in _HAS_TICKETS
         return Poll(is_paid, is_over=not is_paid)
-    has_failed = latest in (PaymentStatus.FAILED, PaymentStatus.REFUSED)
+    has_failed = latest in (PaymentStatus.FAILED.value, PaymentStatus.REFUSED.value)
     return Poll(is_paid=False, is_over=has_failed or expires_at <= clock.now())
 
 
-def _latest_payment_status() -> ScalarSelect[PaymentStatus]:
-    return (
-        select(Payment.status)
-        .where(Payment.order_id == Order.id)
-        .order_by(Payment.id.desc())
-        .limit(1)
-        .correlate(Order)
-        .scalar_subquery()
-    )
+_LATEST_PAYMENT = (
+    select(Payment.status)
+    .where(Payment.order_id == Order.id)
+    .order_by(Payment.id.desc())
+    .limit(1)
+    .correlate(Order)
+    .scalar_subquery()
+)
+_POLLED = Prepared(select(Order.status, Order.expires_at, _LATEST_PAYMENT).where(Order.poll_id == given("poll_id")))
 
 
 def get_sold_order(order_id: int) -> Order:
