@@ -12,12 +12,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import BigInteger, ScalarSelect, cast, func, select, update
+from sqlalchemy import BigInteger, ScalarSelect, cast, func, or_, select, update
 
 from models import Order, OrderItem, OrderStatus, TicketType
 from services import audit, occasions
 from utils import clock
-from utils.database import db, transaction
+from utils.database import db, do_last, transaction
 from utils.errors import Conflict
 from utils.prepared import Prepared, given
 
@@ -68,20 +68,7 @@ def take(wanted: Mapping[int, int], *, is_sold: bool) -> None:
     Raises NoRoom: the caller then rolls its transaction back, frees what has ended, and tries once more.
     """
     for ticket_type_id, count in sorted(wanted.items()):
-        places = {"to_hold": 0, "to_sell": count} if is_sold else {"to_hold": count, "to_sell": 0}
-        if _TAKE.row(ticket_type_id=ticket_type_id, **places) is None:
-            raise NoRoom
-
-
-_TAKE = Prepared(
-    update(TicketType)
-    .where(
-        TicketType.id == given("ticket_type_id"),
-        TicketType.sold + TicketType.held + given("to_hold") + given("to_sell") <= TicketType.quantity,
-    )
-    .values(held=TicketType.held + given("to_hold"), sold=TicketType.sold + given("to_sell"))
-    .returning(TicketType.id)
-)
+        _move(ticket_type_id, held=0 if is_sold else count, sold=count if is_sold else 0)
 
 
 def free_ended(ticket_type_ids: Iterable[int]) -> None:
@@ -115,9 +102,13 @@ def _sell_all(wanted: Mapping[int, int], freed: Mapping[int, int]) -> None:
 
 
 def sell_held(held: Mapping[int, int]) -> None:
-    """Turn an open order's held places into sold ones."""
-    for ticket_type_id, count in sorted(held.items()):
-        _move(ticket_type_id, held=-count, sold=count)
+    """Turn an open order's held places into sold ones, last of all in the transaction: buyers wait for these rows."""
+
+    def move() -> None:
+        for ticket_type_id, count in sorted(held.items()):
+            _move(ticket_type_id, held=-count, sold=count)
+
+    do_last(move)
 
 
 def release(held: Mapping[int, int]) -> None:
@@ -171,15 +162,23 @@ def expire_ended_orders(
 
 def _move(ticket_type_id: int, *, held: int = 0, sold: int = 0) -> None:
     """One conditional UPDATE. The condition, not the CHECK behind it, is what keeps two buyers off one place."""
-    moved = update(TicketType).where(TicketType.id == ticket_type_id)
-    if held + sold > 0:
-        moved = moved.where(TicketType.sold + TicketType.held + (held + sold) <= TicketType.quantity)
-    result = db.session.execute(
-        moved.values(held=TicketType.held + held, sold=TicketType.sold + sold).returning(TicketType.id),
-        execution_options={"synchronize_session": False},
-    )
-    if result.scalar_one_or_none() is None:
+    db.session.flush()
+    if _MOVE.row(ticket_type_id=ticket_type_id, to_held=held, to_sold=sold, more=held + sold) is None:
         raise NoRoom
+
+
+_MOVE = Prepared(
+    update(TicketType)
+    .where(
+        TicketType.id == given("ticket_type_id"),
+        or_(
+            given("more", type_=BigInteger) <= 0,
+            TicketType.sold + TicketType.held + given("more", type_=BigInteger) <= TicketType.quantity,
+        ),
+    )
+    .values(held=TicketType.held + given("to_held"), sold=TicketType.sold + given("to_sold"))
+    .returning(TicketType.id)
+)
 
 
 def sold_out_if_hopeless(ticket_types: Iterable[TicketType], wanted: Mapping[int, int]) -> None:

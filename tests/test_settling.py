@@ -9,6 +9,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import update
+from sqlalchemy.event import listen, remove
 
 from models import Alert, AuditLog, MessageChannel, MpesaLine, Order, OrderStatus, Payment, PaymentStatus, Refund
 from services import ledger, paybill, prompts, pulls, queries, refunds, settlement
@@ -17,7 +18,7 @@ from tests.scripted_daraja import PUSH, QUERY, Seen, query_result, scripted_dara
 from tests.support import Maker, cart, changed_settings, failure, new_receipt, success
 from tests.waiting import wait_until
 from utils import clock
-from utils.database import transaction
+from utils.database import db, transaction
 from utils.mpesa_reports import MoneyIn
 
 
@@ -35,6 +36,27 @@ def list_money(make: Maker, order: Order, receipt: str, *, payer: str | None = N
 
 def alerts_of(make: Maker, kind: str) -> list[str]:
     return [alert.message for alert in make.rows(Alert) if alert.kind == kind]
+
+
+def test_the_row_that_buyers_wait_for_is_locked_last(app: Flask, make: Maker) -> None:
+    order, token = make.order()
+    with app.app_context():
+        message_id = settlement.receive_callback(token=token, body=success(500), remote_address="127.0.0.1")
+        written: list[str] = []
+
+        def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+            if not statement.lstrip().startswith("SELECT"):
+                written.append(" ".join(statement.split()[:2]))
+
+        listen(db.engine, "before_cursor_execute", note)
+        try:
+            assert settlement.settle_message(message_id)
+        finally:
+            remove(db.engine, "before_cursor_execute", note)
+    assert written[-1] == "UPDATE ticket_types"
+    assert written.count("UPDATE ticket_types") == 1
+    assert {"INSERT INTO", "UPDATE orders", "UPDATE payments", "UPDATE mpesa_messages"} <= {*written}
+    assert make.status(order.id) is OrderStatus.PAID
 
 
 # ── What cannot be settled ────────────────────────────────────────────────────────────────────────────────────────

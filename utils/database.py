@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import select
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -53,15 +53,25 @@ def transaction() -> Iterator[Session]:
     if session.info.get("in_transaction"):
         yield session
         return
-    session.info["in_transaction"] = True
+    session.info["in_transaction"], session.info["last"] = True, []
     try:
         yield session
+        if session.info["last"]:
+            session.flush()
+            for work in session.info["last"]:
+                work()
         session.commit()
     except BaseException:
         session.rollback()
         raise
     finally:
         session.info["in_transaction"] = False
+
+
+def do_last(work: Callable[[], None]) -> None:
+    """Have it done when all else of the transaction has been written, right before the commit: it locks what others
+    wait for."""
+    db.session().info["last"].append(work)
 
 
 def is_in_transaction() -> bool:
