@@ -168,8 +168,8 @@ class Settings(BaseModel):
     CATALOGUE_CACHE_SECONDS: float | None = Field(None, ge=0, le=60)
     WEB_WORKERS: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1)
     #: Requests one worker serves at once. A push waits on Safaricom for seconds, so this is many.
-    WEB_THREADS: int = Field(128, ge=1)
-    #: Live streams one worker keeps open, each of which takes a thread; never more than half of its threads.
+    WEB_THREADS: int = Field(160, ge=1)
+    #: Live streams one worker keeps open, each of which takes a thread; never more than a third of its threads.
     STREAMS_PER_WORKER: int = Field(64, ge=0)
     #: How long one may last; its reader comes again by itself.
     STREAM_MINUTES: float = Field(30, gt=0, le=1440)
@@ -206,8 +206,8 @@ class Settings(BaseModel):
 
     @property
     def most_streams(self) -> int:
-        """Live streams of one worker: the other half of its threads is for everybody else."""
-        return min(self.STREAMS_PER_WORKER, self.WEB_THREADS // 2)
+        """Live streams of one worker: the other threads are for everybody else."""
+        return min(self.STREAMS_PER_WORKER, self.WEB_THREADS // 3)
 
     @property
     def paybill_number(self) -> str | None:

@@ -158,7 +158,7 @@ class Resource(flask_restful.Resource):
         http.receive(may_be_form=declared.body is not None)
         with (
             crowd.room_for_others() if declared.is_rushed else nullcontext(),
-            nullcontext() if self.is_never_flooded else turns.take_turn(),
+            nullcontext() if self.is_never_flooded else turns.take_turn(is_buyer=declared.is_rushed),
         ):
             return self._dispatch(method, secret, claims, args, values)
 

@@ -23,7 +23,7 @@ from models import (
     TicketType,
     User,
 )
-from services import admission, audit, crowd, idempotency, occasions, order_rows, orders, prompts, pushes, stock
+from services import admission, audit, idempotency, occasions, order_rows, orders, prompts, pushes, stock
 from services.carts import Cart, describe, read_cart
 from services.idempotency import Taken
 from services.prompts import Prompt
@@ -91,8 +91,8 @@ class Checkout:
 def check_out(*, actor: User, phone: str, lines: Sequence[Line], taken: Taken | None = None) -> Checkout:
     """Place an order and put its prompt on `phone` (stored form).
 
-    When many pay at once the prompt waits in a queue. Raises crowd.Crowded, after a while, and what `place_order`
-    raises, nothing being held then; and pushes.MpesaUnavailable, after which the order stands and can be paid with
+    When many pay at once the prompt waits in a queue. Raises what `place_order` raises, nothing being held then; and
+    pushes.MpesaUnavailable, after which the order stands and can be paid with
     `pay_order`.
     """
     if taken is not None and taken.done_order_id is not None:
@@ -119,16 +119,15 @@ def place_order(*, actor: User, phone: str, lines: Sequence[Line], taken: Taken 
     wanted = Counter[int]()
     for line in lines:
         wanted[line.ticket_type_id] += line.quantity
-    with crowd.few_at_once():
-        try:
-            return _place(actor, phone, lines, wanted, taken)
-        except stock.NoRoom:
-            stock.free_ended(wanted)
-        try:
-            # Even if there was nothing to free: somebody else may be freeing it, whom this one then waits for.
-            return _place(actor, phone, lines, wanted, taken)
-        except stock.NoRoom:
-            raise stock.SoldOut from None
+    try:
+        return _place(actor, phone, lines, wanted, taken)
+    except stock.NoRoom:
+        stock.free_ended(wanted)
+    try:
+        # Even if there was nothing to free: somebody else may be freeing it, whom this one then waits for.
+        return _place(actor, phone, lines, wanted, taken)
+    except stock.NoRoom:
+        raise stock.SoldOut from None
 
 
 def _place(actor: User, phone: str, lines: Sequence[Line], wanted: Counter[int], taken: Taken | None) -> Placed:

@@ -11,12 +11,10 @@ from config import settings
 from utils import turns
 from utils.errors import Unavailable
 
-#: So many of a process's buyers are in PostgreSQL at once, and so long the others wait for their turn: more who wait
-#: for one row make it slower for all.
-_AT_ONCE, _PATIENCE_SECONDS = 4, 8
-#: As much of WEB_THREADS may serve buyers, most of whom wait for Daraja. Streams may have half of them; what is left is
-#: for callbacks, polls and the catalogue.
-_SHARE_OF_BUYERS = 0.375
+#: As much of WEB_THREADS may serve buyers, most of whom wait for Daraja. Streams may have a third of them; what is left
+#: is for callbacks, polls and the catalogue. Of the buyers so many may wait for their first turn, about a second each:
+#: whoever would wait longer is better off coming again.
+_SHARE_OF_BUYERS, _SHARE_OF_WAITING = 1 / 2, 1 / 12
 #: So long those who find no room are told to stay away: not all for as long, or they would all come back at once.
 _COME_AGAIN_SECONDS = (3, 8)
 
@@ -48,19 +46,19 @@ class _Room:
             self._count -= 1
 
 
-_buyers, _turnstile = _Room(), threading.BoundedSemaphore(_AT_ONCE)
+_buyers = _Room()
 
 
 def look_for_room() -> None:
     """Before anything is done for somebody who will find none: that should cost nothing. Raises Crowded."""
-    if _buyers.is_full(settings.WEB_THREADS * _SHARE_OF_BUYERS):
+    if _is_row_long() or _buyers.is_full(settings.WEB_THREADS * _SHARE_OF_BUYERS):
         raise Crowded
 
 
 @contextmanager
 def room_for_others() -> Iterator[None]:
     """Around all that an order takes, Daraja's time included. Raises Crowded, at once."""
-    if not _buyers.enter(settings.WEB_THREADS * _SHARE_OF_BUYERS):
+    if _is_row_long() or not _buyers.enter(settings.WEB_THREADS * _SHARE_OF_BUYERS):
         raise Crowded
     try:
         yield
@@ -68,14 +66,5 @@ def room_for_others() -> Iterator[None]:
         _buyers.leave()
 
 
-@contextmanager
-def few_at_once() -> Iterator[None]:
-    """Around what an order takes of PostgreSQL. Raises Crowded, after a while."""
-    with turns.step_aside():
-        is_in = _turnstile.acquire(timeout=_PATIENCE_SECONDS)
-    if not is_in:
-        raise Crowded
-    try:
-        yield
-    finally:
-        _turnstile.release()
+def _is_row_long() -> bool:
+    return turns.buyers_waiting() >= settings.WEB_THREADS * _SHARE_OF_WAITING

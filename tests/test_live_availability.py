@@ -235,7 +235,7 @@ def environment(settings: Settings, **more: str) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def server(settings: Settings) -> Iterator[Live]:
-    running = live.start(environment(settings, STREAMS_PER_WORKER="6", WEB_THREADS="12"))
+    running = live.start(environment(settings, STREAMS_PER_WORKER="6", WEB_THREADS="18"))
     yield running
     running.stop()
 

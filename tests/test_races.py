@@ -38,16 +38,16 @@ BUYERS, PLACES = 100, 10
 
 @contextmanager
 def serving(settings: Settings, simulator: Simulator, *, processes: int) -> Iterator[Live]:
-    """Server processes, and no worker: nothing may wait for one."""
+    """Server processes, and the worker, which settles what comes while buyers wait."""
     environment = {
         "DATABASE_URL": settings.DATABASE_URL,
         "MPESA_BASE_URL": simulator.url,
         "SECRET_KEY": settings.SECRET_KEY,
         "WEB_WORKERS": str(processes),
         # Room for all who come at once, wherever they end up: nobody is to be turned away here.
-        "WEB_THREADS": "320",
+        "WEB_THREADS": "1200",
     }
-    running = live.start(environment, has_worker=False)
+    running = live.start(environment)
     yield running
     running.stop()
 

@@ -22,14 +22,15 @@ from utils.errors import Unavailable
 
 @pytest.fixture
 def two(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """There are two turns, and nobody waits for one longer than 0.05 seconds."""
-    free = queue.SimpleQueue[None]()
-    free.put(None)
-    free.put(None)
-    monkeypatch.setattr(turns, "_free", free)
+    """There are two turns for buyers, two for others, and nobody waits for one longer than 0.05 seconds."""
+    for row in ("_buyers", "_others"):
+        free = queue.SimpleQueue[None]()
+        free.put(None)
+        free.put(None)
+        monkeypatch.setattr(turns, row, free)
     monkeypatch.setattr(turns, "_PATIENCE_SECONDS", 0.05)
     yield
-    assert free.qsize() == 2
+    assert (turns._buyers.qsize(), turns._others.qsize()) == (2, 2)
 
 
 @pytest.mark.usefixtures("two")
@@ -41,6 +42,16 @@ def test_no_more_are_worked_on_than_there_are_turns() -> None:
         assert time.monotonic() - began < 5
     with turns.take_turn(), turns.take_turn():
         pass
+
+
+@pytest.mark.usefixtures("two")
+@pytest.mark.parametrize("is_buyer", [True, False])
+def test_buyers_and_others_do_not_wait_for_each_other(is_buyer: bool) -> None:
+    with turns.take_turn(is_buyer=is_buyer), turns.take_turn(is_buyer=is_buyer):
+        with turns.take_turn(is_buyer=not is_buyer):
+            pass
+        with pytest.raises(Unavailable), turns.take_turn(is_buyer=is_buyer):
+            pass
 
 
 @pytest.mark.usefixtures("two")
@@ -75,13 +86,13 @@ def test_who_steps_aside_lets_another_in_and_waits_for_a_turn_again(app: Flask) 
 @pytest.mark.usefixtures("two")
 def test_who_has_locked_something_keeps_the_turn(app: Flask) -> None:
     with app.app_context(), turns.take_turn(), transaction(), turns.step_aside():
-        assert turns._free.qsize() == 1
+        assert turns._others.qsize() == 1
 
 
 @pytest.mark.usefixtures("two")
 def test_who_has_no_turn_has_none_to_give(app: Flask) -> None:
     with app.app_context(), turns.step_aside():
-        assert turns._free.qsize() == 2
+        assert turns._others.qsize() == 2
 
 
 @pytest.mark.usefixtures("two")
@@ -89,7 +100,8 @@ def test_a_buyer_who_waits_for_daraja_keeps_nobody_else_waiting(
     client: FlaskClient, make: Maker, simulator: Simulator
 ) -> None:
     simulator.fault("/mpesa/stkpush", "slow", count=2, delay=3)
-    ticket_type, buyers = make.on_sale(price=500), [make.headers(make.attendee()) for _ in range(2)]
+    ticket_type, free = make.on_sale(price=500), make.on_sale(price=0)
+    another, *buyers = (make.headers(make.attendee()) for _ in range(3))
     answers: list[int] = []
 
     def order(headers: dict[str, str]) -> None:
@@ -102,6 +114,7 @@ def test_a_buyer_who_waits_for_daraja_keeps_nobody_else_waiting(
         one.start()
     wait_until(lambda: len(make.rows(Payment)) == 2)
     assert client.get("/profile/me", headers=buyers[0]).status_code == 200
+    assert client.post("/orders", json=cart((free, 1)), headers=another).status_code == 201
     assert answers == []
     for one in buying:
         one.join(20)
@@ -113,13 +126,13 @@ def test_whoever_waits_in_vain_is_told_to_come_again_and_safaricom_never_waits(
     client: FlaskClient, make: Maker
 ) -> None:
     headers = make.headers(make.attendee())
-    turns._free.get()
-    turns._free.get()
+    turns._others.get()
+    turns._others.get()
     answer = client.get("/profile/me", headers=headers)
     assert (answer.status_code, answer.json["code"]) == (503, "busy")
     assert int(answer.headers["Retry-After"]) > 0
     assert client.get("/health").status_code == 200
     assert client.post("/payments/callback", json={}).status_code != 503
-    turns._free.put(None)
-    turns._free.put(None)
+    turns._others.put(None)
+    turns._others.put(None)
     assert client.get("/profile/me", headers=headers).status_code == 200

@@ -59,7 +59,7 @@ class Stage:
             "STOP_SECONDS": 5,
             "RATELIMIT_ENABLED": "false",
             "WEB_WORKERS": 2,
-            "WEB_THREADS": 64,
+            "WEB_THREADS": 192,
             "WORKER_PAUSE_SECONDS": 0.2,
             "MPESA_BASE_URL": self.simulator_url,
             "MPESA_ANSWER_SECONDS": 2,
