@@ -85,10 +85,12 @@ def draw_growth(run: dict[str, Any]) -> Any:
     if not growth:
         return None
     figure, panels = plt.subplots(1, 2, figsize=(10, 5), sharey=True)
-    for name, one in growth["requests"].items():
+    for number, (name, one) in enumerate(growth["requests"].items()):
         axes = panels[int(any(word in name for word in ("report", "dashboard", "organizer")))]
         sizes, costs = zip(*one["points"], strict=True)
-        axes.plot(sizes, costs, marker="o", markersize=3, label=f"{name} ({one['slope']:+.2f})")
+        # There are ten colours.
+        line = {"color": f"C{number % 10}", "linestyle": ("-", "--")[number // 10 % 2]}
+        axes.plot(sizes, costs, marker="o", markersize=3, label=f"{name} ({one['slope']:+.2f})", **line)
     for axes in panels:
         axes.set_xscale("log")
         axes.set_yscale("log")
