@@ -119,6 +119,11 @@ def place_order(*, actor: User, phone: str, lines: Sequence[Line], taken: Taken 
     wanted = Counter[int]()
     for line in lines:
         wanted[line.ticket_type_id] += line.quantity
+    if stock.was_short(wanted):
+        # Most who come late to an on-sale need no transaction to be told so.
+        cart = read_cart(actor, phone, wanted)
+        if cart.same_order_id is None:
+            _check(cart, wanted)
     try:
         return _place(actor, phone, lines, wanted, taken)
     except stock.NoRoom:
@@ -147,22 +152,9 @@ def _place(actor: User, phone: str, lines: Sequence[Line], wanted: Counter[int],
 def _create_order(
     actor: User, phone: str, lines: Sequence[Line], wanted: Counter[int], taken: Taken | None, cart: Cart
 ) -> Placed:
+    total_kes = _check(cart, wanted)
     ticket_types = cart.ticket_types
-    _check_cart(ticket_types, wanted)
     event = ticket_types[0].event
-    _check_sale(ticket_types, wanted)
-    total_kes = sum(one.price_kes * wanted[one.id] for one in ticket_types)
-    if total_kes > money.MPESA_LIMIT_KES:
-        raise OverLimit(
-            f"M-PESA carries at most {money.in_words(money.MPESA_LIMIT_KES)} at once. Please order fewer tickets.",
-            code="amount_over_limit",
-        )
-    if cart.open_orders >= settings.OPEN_ORDERS_PER_EVENT:
-        raise Conflict(
-            "You have open orders for this event. Please pay or cancel one of them first.",
-            code="too_many_open_orders",
-        )
-    stock.sold_out_if_hopeless(ticket_types, wanted)
     now = clock.now()
     order = Order(
         buyer_id=actor.id,
@@ -248,6 +240,26 @@ def _prompt_again(order: Order, actor: User) -> Prompt:
 
 
 _LOCK_BUYER = Prepared(select(User.id).where(User.id == given("buyer_id")).with_for_update(key_share=True))
+
+
+def _check(cart: Cart, wanted: Counter[int]) -> int:
+    """What a new order of it costs, if there may be one. Raises NotFound, Invalid, NotOnSale, OverLimit, Conflict,
+    stock.SoldOut."""
+    _check_cart(cart.ticket_types, wanted)
+    _check_sale(cart.ticket_types, wanted)
+    total_kes = sum(one.price_kes * wanted[one.id] for one in cart.ticket_types)
+    if total_kes > money.MPESA_LIMIT_KES:
+        raise OverLimit(
+            f"M-PESA carries at most {money.in_words(money.MPESA_LIMIT_KES)} at once. Please order fewer tickets.",
+            code="amount_over_limit",
+        )
+    if cart.open_orders >= settings.OPEN_ORDERS_PER_EVENT:
+        raise Conflict(
+            "You have open orders for this event. Please pay or cancel one of them first.",
+            code="too_many_open_orders",
+        )
+    stock.sold_out_if_hopeless(cart.ticket_types, wanted)
+    return total_kes
 
 
 def _check_cart(ticket_types: Sequence[TicketType], wanted: Counter[int]) -> None:

@@ -8,6 +8,7 @@ Orders are locked before ticket types, everywhere.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -185,7 +186,21 @@ def sold_out_if_hopeless(ticket_types: Iterable[TicketType], wanted: Mapping[int
     """Say "sold out" from what was read already, before anything is written or locked. Needs `held_by_ended`."""
     short = [one for one in ticket_types if one.available < wanted[one.id]]
     if short:
+        if len(_short_until) >= _MOST_SHORT:
+            _short_until.clear()
+        _short_until.update(dict.fromkeys((one.id for one in short), time.monotonic() + _SHORT_SECONDS))
         raise SoldOut(_describe(short))
+
+
+def was_short(wanted: Mapping[int, int]) -> bool:
+    """Whether there was too little of something a moment ago, as far as this process knows: worth a look first."""
+    now = time.monotonic()
+    return any(_short_until.get(one, 0) > now for one in wanted)
+
+
+#: By ticket type id. There may be as many of them as anybody asks for.
+_short_until: dict[int, float] = {}
+_SHORT_SECONDS, _MOST_SHORT = 2, 10_000
 
 
 def _describe(short: list[TicketType]) -> str:

@@ -268,6 +268,24 @@ def test_sold_out_says_what_is_left(make: Maker, buyer: Buyer, taken: int, wante
     assert places(make, ticket_type) == (0, taken)
 
 
+def test_what_is_plainly_gone_takes_no_lock_the_second_time_and_is_sold_as_soon_as_it_is_back(
+    make: Maker, new_buyer: Callable[..., Buyer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ticket_type = make.on_sale(price=500, quantity=1)
+    holder, late = new_buyer(), new_buyer()
+    first = holder.order((ticket_type, 1))
+    assert first.status_code == 201
+    assert late.order((ticket_type, 1)).json["code"] == "sold_out"
+    with monkeypatch.context() as patched:
+        patched.setattr(booking, "_place", None)
+        assert late.order((ticket_type, 1)).json == {"message": "Regular is sold out.", "code": "sold_out"}
+    again = holder.order((ticket_type, 1))
+    assert (again.status_code, again.json["order"]["id"]) == (200, first.json["order"]["id"])
+    assert holder.cancel(first.json["order"]["id"]).status_code == 200
+    assert late.order((ticket_type, 1)).status_code == 201
+    assert places(make, ticket_type) == (0, 1)
+
+
 def test_when_one_type_is_sold_out_nothing_of_the_other_is_held(
     client: FlaskClient, make: Maker, buyer: Buyer, simulator: Simulator
 ) -> None:
