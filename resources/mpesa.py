@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
 
 from flask import request
 
@@ -12,7 +11,7 @@ from models import User
 from resources.base import PUBLIC, Resource, endpoint
 from schemas.payments import Acknowledgement, ValidationAnswer
 from services import inbox, paybill, settlement
-from utils import background, http, turns
+from utils import background, http
 from utils.errors import NotFound
 from utils.mpesa import ACKNOWLEDGEMENT
 from utils.mpesa_reports import read_validation
@@ -32,7 +31,7 @@ class Callback(FromSafaricom):
     def post(self, _actor: User | None, token: str) -> dict[str, object]:
         """Safaricom's word on one prompt, at an address only it was told."""
         message_id = inbox.receive_callback(token=token, body=http.read_body(), remote_address=request.remote_addr)
-        _think_about(settlement.settle_message, message_id)
+        background.run(settlement.settle_message, message_id)
         return ACKNOWLEDGEMENT
 
 
@@ -42,7 +41,7 @@ class Hint(FromSafaricom):
         """A result at the public address: anybody may have sent it, so it only makes us ask M-PESA ourselves."""
         message_id = inbox.receive_hint(body=http.read_body(), remote_address=request.remote_addr)
         if message_id is not None:
-            _think_about(settlement.settle_message, message_id)
+            background.run(settlement.settle_message, message_id)
         return ACKNOWLEDGEMENT
 
 
@@ -64,7 +63,7 @@ def _receive_result(token: str, *, is_timeout: bool) -> dict[str, object]:
     message_id = inbox.receive_result(
         token=token, body=http.read_body(), remote_address=request.remote_addr, is_timeout=is_timeout
     )
-    _think_about(settlement.settle_message, message_id)
+    background.run(settlement.settle_message, message_id)
     return ACKNOWLEDGEMENT
 
 
@@ -87,16 +86,10 @@ class PaybillConfirmation(FromSafaricom):
         """Word that somebody paid our Paybill: a reason to ask M-PESA about it."""
         _check_secret(secret)
         message_id = inbox.receive_confirmation(body=http.read_body(), remote_address=request.remote_addr)
-        _think_about(paybill.ask_about, message_id)
+        background.run(paybill.ask_about, message_id)
         return ACKNOWLEDGEMENT
 
 
 def _check_secret(secret: str) -> None:
     if not settings.MPESA_C2B_SECRET or not secrets.compare_digest(secret, settings.MPESA_C2B_SECRET):
         raise NotFound
-
-
-def _think_about(function: Callable[[int], object], message_id: int) -> None:
-    """Right after the answer, unless buyers wait for their turn in this process: then the worker does it."""
-    if not turns.buyers_waiting():
-        background.run(function, message_id)

@@ -457,7 +457,8 @@ def test_pushes_of_several_processes_keep_the_pace_and_go_out_once(
     queue_up(app, make, ticket_type, 40)
     buyers = [make.attendee() for _ in range(40)]
     wanted = [(make.headers(buyer), cart((ticket_type, 1), phone=buyer.phone)) for buyer in buyers]
-    running = live.start(environment | {"WEB_WORKERS": "2"}, has_worker=False)
+    # Nobody is turned away.
+    running = live.start(environment | {"WEB_WORKERS": "2", "WEB_THREADS": "480"}, has_worker=False)
     try:
         with arrivals(daraja) as times, workers(environment, 2), ThreadPoolExecutor(40) as pool:
             answers = list(

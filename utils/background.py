@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
@@ -11,7 +12,11 @@ from typing import Any, ParamSpec, TypeVar
 
 from flask import current_app
 
+from utils import turns
+
 log = logging.getLogger("ticksy.background")
+
+_PAUSE_SECONDS = 0.05
 
 _Given = ParamSpec("_Given")
 _Result = TypeVar("_Result")
@@ -27,11 +32,13 @@ def _thread_of(function: Callable[..., Any]) -> ThreadPoolExecutor:
 def run(function: Callable[..., Any], *args: Any) -> None:
     """Call the function soon, in a thread with an app context of its own, after earlier calls of the same function.
 
-    What it raises is logged and lost.
+    While buyers wait for their turn it waits, too; the worker is quicker then. What it raises is logged and lost.
     """
     app = current_app._get_current_object()  # type: ignore[attr-defined]
 
     def work() -> None:
+        while turns.buyers_waiting():
+            time.sleep(_PAUSE_SECONDS)
         with app.app_context():
             try:
                 function(*args)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from queue import SimpleQueue
 from typing import Any
 
 import jwt
@@ -17,7 +18,7 @@ from tests.mailed import forgot, mail_set_up
 from tests.support import PASSWORD, together
 from tests.test_queries import recorded
 from tests.threats.field import FEW, Field, attack
-from utils import clock, security
+from utils import clock, security, turns
 from utils.database import transaction
 
 WRONG = "chapati-na-chai-2026"
@@ -85,8 +86,12 @@ _AT_ONCE = FEW + 2
 
 
 def _read_then_write(field: Field) -> None:
-    """The count is read, and written later, when others have read it too."""
+    """The count is read, and written later, when others have read it too: so many are worked on at once."""
     meet = field.meeting(_AT_ONCE)
+    turns_of_all = SimpleQueue[None]()
+    for _ in range(_AT_ONCE):
+        turns_of_all.put(None)
+    field.replace(turns, "_others", turns_of_all)
 
     def spend(purpose: str, *subject: str | int) -> None:
         limit, row = limits.LIMITS[purpose], {"purpose": purpose, "subject_hash": limits._hash(purpose, subject)}
