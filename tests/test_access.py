@@ -708,6 +708,17 @@ def test_a_token_that_was_good_under_one_key_is_not_under_another(
     assert client.get("/profile/me", headers=headers).json["code"] == "token_invalid"
 
 
+def test_who_shows_no_token_is_nobody_even_after_one_was_read_from_elsewhere(
+    app: Flask, client: FlaskClient, make: Maker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setitem(app.config, "JWT_TOKEN_LOCATION", ["cookies"])
+        patched.setitem(app.config, "JWT_COOKIE_CSRF_PROTECT", False)
+        client.set_cookie(app.config["JWT_ACCESS_COOKIE_NAME"], token(app, make.attendee()))
+        assert client.get("/profile/me").status_code == 200
+    assert client.get("/profile/me").status_code == 401
+
+
 def test_no_more_tokens_are_remembered_than_fit(
     client: FlaskClient, make: Maker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -62,11 +62,13 @@ def issue(user_id: int, session_id: int) -> str:
 
 def read() -> Claims | None:
     """What the request's bearer token says; None when there is none. Raises Unauthenticated for a bad one."""
-    shown = (request.headers.get("Authorization", ""), current_app.config["SECRET_KEY"], *_old_keys())
-    claims, ends_at = _read.get(shown, (None, 0.0))
+    header = request.headers.get("Authorization")
+    # Who shows none is never taken for who showed one, wherever else a token might one day be read from.
+    shown = None if header is None else (header, current_app.config["SECRET_KEY"], *_old_keys())
+    claims, ends_at = (None, 0.0) if shown is None else _read.get(shown, (None, 0.0))
     if claims is None or ends_at <= time.time():
         claims, ends_at = _read_in_full()
-        if claims is not None:
+        if claims is not None and shown is not None:
             if len(_read) >= _MOST_READ:
                 _read.clear()
             _read[shown] = claims, ends_at
