@@ -24,12 +24,13 @@ import commands
 import config
 import models
 import resources
-from services import access_tokens
+from services import access_tokens, crowd
 from utils import floods, http, logger, stopping
 from utils.database import db, engine_options
 from utils.mpesa import Daraja
 from utils.mpesa_credential import credential_from_file
 from utils.ready import ReadyAnswers
+from utils.refusals import ReadyRefusals
 from utils.security import bcrypt
 from utils.tokens import jwt
 
@@ -65,7 +66,12 @@ def create_app(settings: config.Settings | None = None) -> Flask:
     app.extensions["settings"] = settings
     app.session_interface = NoSessions()
     app.extensions["ready_answers"] = ready_answers = ReadyAnswers(app.wsgi_app, http.log_request)
-    app.wsgi_app = ready_answers  # type: ignore[method-assign]
+    app.wsgi_app = ReadyRefusals(  # type: ignore[method-assign]
+        ready_answers,
+        is_crowded=lambda: crowd.is_crowded(app.extensions["settings"].WEB_THREADS),
+        come_again=crowd.come_again,
+        log=http.log_request,
+    )
     if settings.TRUSTED_PROXIES:
         # Exactly so many hops: what stands further left, anybody may have written.
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.TRUSTED_PROXIES, x_proto=settings.TRUSTED_PROXIES)  # type: ignore[method-assign]

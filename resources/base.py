@@ -27,7 +27,7 @@ from schemas.common import Page as PageQuery
 from services import crowd, gate_passes, idempotency, sessions
 from services.gate_passes import Gatekeeper
 from services.idempotency import Taken
-from utils import http, ready, tokens, turns
+from utils import http, ready, refusals, tokens, turns
 from utils.errors import Forbidden, TicksyError, Unauthenticated
 from utils.pagination import Page, paginate
 from utils.tokens import Claims
@@ -146,8 +146,9 @@ class Resource(flask_restful.Resource):
         if declared.is_for_everyone:
             with turns.take_turn():
                 return _answer_everyone(method, args, values)
-        if declared.is_rushed:
-            crowd.look_for_room()
+        if declared.is_rushed and crowd.is_crowded(settings.WEB_THREADS):
+            refusals.keep(request.environ, route=http.route())
+            raise crowd.Crowded
         if declared.takes_image:
             request.max_content_length += int(settings.IMAGE_MAX_MB * 1024 * 1024)
         secret = read_gate_secret(declared.access)

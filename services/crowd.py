@@ -19,11 +19,16 @@ _SHARE_OF_BUYERS, _SHARE_OF_WAITING = 1 / 2, 1 / 12
 _COME_AGAIN_SECONDS = (3, 8)
 
 
+def come_again() -> int:
+    """After so many seconds."""
+    return random.randint(*_COME_AGAIN_SECONDS)  # noqa: S311  # no secret
+
+
 class Crowded(Unavailable):
     code, message = "crowded", "Very many people are ordering at this moment. Please try again in a few seconds."
 
     def __init__(self) -> None:
-        super().__init__(retry_after=random.randint(*_COME_AGAIN_SECONDS))  # noqa: S311  # no secret
+        super().__init__(retry_after=come_again())
 
 
 class _Room:
@@ -49,16 +54,16 @@ class _Room:
 _buyers = _Room()
 
 
-def look_for_room() -> None:
-    """Before anything is done for somebody who will find none: that should cost nothing. Raises Crowded."""
-    if _is_row_long() or _buyers.is_full(settings.WEB_THREADS * _SHARE_OF_BUYERS):
-        raise Crowded
+def is_crowded(threads: int) -> bool:
+    """Whether who comes now would find no room, of so many threads: to be asked before anything is done for them."""
+    return _is_row_long(threads) or _buyers.is_full(threads * _SHARE_OF_BUYERS)
 
 
 @contextmanager
 def room_for_others() -> Iterator[None]:
     """Around all that an order takes, Daraja's time included. Raises Crowded, at once."""
-    if _is_row_long() or not _buyers.enter(settings.WEB_THREADS * _SHARE_OF_BUYERS):
+    threads = settings.WEB_THREADS
+    if _is_row_long(threads) or not _buyers.enter(threads * _SHARE_OF_BUYERS):
         raise Crowded
     try:
         yield
@@ -66,5 +71,5 @@ def room_for_others() -> Iterator[None]:
         _buyers.leave()
 
 
-def _is_row_long() -> bool:
-    return turns.buyers_waiting() >= settings.WEB_THREADS * _SHARE_OF_WAITING
+def _is_row_long(threads: int) -> bool:
+    return turns.buyers_waiting() >= threads * _SHARE_OF_WAITING

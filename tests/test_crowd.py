@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import queue
+from collections.abc import Callable, Iterator
 
 import pytest
+from flask import Flask
 from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
 
 from models import Order
 from tests.support import Maker, cart, changed_settings
@@ -57,3 +60,54 @@ def test_who_would_wait_for_long_is_told_at_once(
     assert make.rows(Order) == []
     with changed_settings(client.application, WEB_THREADS=13):
         assert client.post("/orders", json=cart((ticket_type, 1)), headers=headers).status_code == 201
+
+
+# ── Those who come after ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def crowded(client: FlaskClient, make: Maker) -> Iterator[Callable[..., TestResponse]]:
+    """Nobody finds room; asks for a ticket, with these headers."""
+    body, headers = cart((make.on_sale(price=0), 1)), make.headers(make.attendee())
+    with changed_settings(client.application, WEB_THREADS=0):
+        yield lambda path="/orders", **more: client.post(path, json=body, headers=headers | more)
+
+
+def test_the_next_are_told_the_same_without_being_looked_at(
+    app: Flask, crowded: Callable[..., TestResponse], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = crowded()
+    monkeypatch.setattr(Flask, "wsgi_app", None)
+    monkeypatch.setattr(app.extensions["ready_answers"], "_app", None)
+    caplog.clear()
+    others = [crowded() for _ in range(30)]
+    assert {one.status_code for one in others} == {503}
+    assert {one.data for one in others} == {first.data}
+    own = ("X-Request-Id", "Retry-After")
+    assert {*first.headers.keys()} == {*others[0].headers.keys()}
+    assert [pair for pair in others[0].headers if pair[0] not in own] == [
+        pair for pair in first.headers if pair[0] not in own
+    ]
+    assert len({one.headers["X-Request-Id"] for one in others}) == 30
+    assert len({one.headers["Retry-After"] for one in others}) > 1
+    assert all(3 <= int(one.headers["Retry-After"]) <= 8 for one in others)
+    logged = [one for one in caplog.records if one.name == "ticksy.http"]
+    assert [(one.method, one.route, one.status) for one in logged] == [("POST", "/orders", 503)] * 30  # type: ignore[attr-defined]
+
+
+def test_each_origin_is_told_in_its_own_way(crowded: Callable[..., TestResponse], app: Flask) -> None:
+    ours = next(iter(app.extensions["settings"].CORS_ORIGINS))
+    for _ in range(2):
+        assert crowded(Origin=ours).headers["Access-Control-Allow-Origin"] == ours
+        assert "Access-Control-Allow-Origin" not in crowded(Origin="https://elsewhere.example").headers
+        assert "Access-Control-Allow-Origin" not in crowded().headers
+
+
+def test_other_addresses_and_better_times_are_not_told_so(
+    client: FlaskClient, make: Maker, crowded: Callable[..., TestResponse]
+) -> None:
+    assert [crowded().status_code for _ in range(2)] == [503, 503]
+    assert crowded("/login").status_code in (401, 422, 400)
+    assert client.get("/orders", headers=make.headers(make.attendee())).status_code == 200
+    with changed_settings(client.application, WEB_THREADS=24):
+        assert crowded().status_code == 201
