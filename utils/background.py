@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from functools import cache
+from threading import Semaphore
 from typing import Any, ParamSpec, TypeVar
 
 from flask import current_app
@@ -16,7 +17,7 @@ from utils import turns
 
 log = logging.getLogger("ticksy.background")
 
-_PAUSE_SECONDS = 0.05
+_PAUSE_SECONDS, _MOST_WAITING = 0.05, 50
 
 _Given = ParamSpec("_Given")
 _Result = TypeVar("_Result")
@@ -29,11 +30,20 @@ def _thread_of(function: Callable[..., Any]) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(1, thread_name_prefix=f"after-answer-{function.__name__}")
 
 
+@cache
+def _room_of(_function: Callable[..., Any]) -> Semaphore:
+    return Semaphore(_MOST_WAITING)
+
+
 def run(function: Callable[..., Any], *args: Any) -> None:
     """Call the function soon, in a thread with an app context of its own, after earlier calls of the same function.
 
-    While buyers wait for their turn it waits, too; the worker is quicker then. What it raises is logged and lost.
+    While buyers wait for their turn it waits, too, and with it no more than a few: the worker is quicker then. What it
+    raises is logged and lost.
     """
+    room = _room_of(function)
+    if not room.acquire(blocking=False):
+        return
     app = current_app._get_current_object()  # type: ignore[attr-defined]
 
     def work() -> None:
@@ -44,6 +54,8 @@ def run(function: Callable[..., Any], *args: Any) -> None:
                 function(*args)
             except Exception:
                 log.exception("%s failed after the answer", function.__name__)
+            finally:
+                room.release()
 
     _thread_of(function).submit(work)
 
