@@ -75,7 +75,7 @@ chaos: $(VENV) ## 2,000 purchases under faults and kills, with a referee; takes 
 measure: $(VENV) ## Export 100,000 attendees and print time and memory
 	FLASK_ENV=testing EXPORT_ROWS=100000 .venv/bin/python -m pytest tests/test_export_load.py -s -q $(ARGS)
 
-bench: $(VENV) $(BENCH)/.synced ## How fast it is, in ratios to a plain Flask view; about half an hour on a machine left alone
+bench: $(VENV) $(BENCH)/.synced ## How fast it is, in ratios to a plain Flask view; about twenty minutes on a machine left alone
 	.venv/bin/python -m benchmarks $(ARGS)
 
 bench-short: $(VENV) $(BENCH)/.synced ## The same, smaller, in about six
