@@ -18,7 +18,7 @@ from tests.scripted_daraja import PUSH, QUERY, Seen, query_result, scripted_dara
 from tests.support import Maker, cart, changed_settings, failure, new_receipt, success
 from tests.waiting import wait_until
 from utils import clock
-from utils.database import db, transaction
+from utils.database import db, do_last, transaction
 from utils.mpesa_reports import MoneyIn
 
 
@@ -57,6 +57,27 @@ def test_the_row_that_buyers_wait_for_is_locked_last(app: Flask, make: Maker) ->
     assert written.count("UPDATE ticket_types") == 1
     assert {"INSERT INTO", "UPDATE orders", "UPDATE payments", "UPDATE mpesa_messages"} <= {*written}
     assert make.status(order.id) is OrderStatus.PAID
+
+
+def test_what_is_to_be_done_last_needs_a_transaction_to_be_last_of(app: Flask) -> None:
+    done: list[str] = []
+
+    def fail() -> None:
+        do_last(lambda: done.append("never"))
+        raise ZeroDivisionError
+
+    with app.app_context():
+        with transaction():
+            do_last(lambda: done.append("last"))
+            done.append("first")
+        assert done == ["first", "last"]
+        with pytest.raises(KeyError):
+            do_last(lambda: done.append("never"))
+        with pytest.raises(ZeroDivisionError), transaction():
+            fail()
+        with transaction():
+            pass
+    assert done == ["first", "last"]
 
 
 # ── What cannot be settled ────────────────────────────────────────────────────────────────────────────────────────

@@ -66,11 +66,12 @@ def transaction() -> Iterator[Session]:
         raise
     finally:
         session.info["in_transaction"] = False
+        del session.info["last"]
 
 
 def do_last(work: Callable[[], None]) -> None:
     """Have it done when all else of the transaction has been written, right before the commit: it locks what others
-    wait for."""
+    wait for. Raises KeyError outside of a transaction, where it would never be done."""
     db.session().info["last"].append(work)
 
 
