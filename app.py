@@ -70,7 +70,7 @@ def create_app(settings: config.Settings | None = None) -> Flask:
         ready_answers,
         is_crowded=lambda: crowd.is_crowded(app.extensions["settings"].WEB_THREADS),
         come_again=crowd.come_again,
-        log=http.log_request,
+        log=http.log_refusals,
     )
     if settings.TRUSTED_PROXIES:
         # Exactly so many hops: what stands further left, anybody may have written.

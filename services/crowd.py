@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import random
+import math
 import threading
+import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -15,13 +17,49 @@ from utils.errors import Unavailable
 #: is for callbacks, polls and the catalogue. Of the buyers so many may wait for their first turn, about a second each:
 #: whoever would wait longer is better off coming again.
 _SHARE_OF_BUYERS, _SHARE_OF_WAITING = 1 / 2, 1 / 12
-#: So long those who find no room are told to stay away: not all for as long, or they would all come back at once.
-_COME_AGAIN_SECONDS = (3, 8)
+#: Seconds that those who find no room are told to stay away, at least and at most.
+_SOONEST, _LATEST = 3, 120
+#: How many are asked back for each that can be let in, since not all come; and what is thought of a process that has
+#: let in nobody yet, in buyers a second.
+_ASKED_BACK, _LEAST_PACE = 1.5, 10.0
+
+
+class Appointments:
+    """One after the other those who found no room are asked back, as fast as buyers are let in.
+
+    All of them after a few seconds would be the same crowd again, and again: its refusals would take the time of those
+    who were let in, and who has come often would still not be before who has just come.
+    """
+
+    _SECONDS = 10
+
+    def __init__(self) -> None:
+        self._let_in: deque[float] = deque(maxlen=400)
+        self._next, self._lock = 0.0, threading.Lock()
+
+    def note_let_in(self) -> None:
+        self._let_in.append(time.monotonic())
+
+    def make(self) -> int:
+        """Seconds from now."""
+        now = time.monotonic()
+        with self._lock:
+            self._next = max(self._next + 1 / (_ASKED_BACK * self._pace(now)), now + _SOONEST)
+            return min(math.ceil(self._next - now), _LATEST)
+
+    def _pace(self, now: float) -> float:
+        """Buyers a second, of late."""
+        while self._let_in and self._let_in[0] < now - self._SECONDS:
+            self._let_in.popleft()
+        return max(len(self._let_in) / max(now - self._let_in[0], 1.0), _LEAST_PACE) if self._let_in else _LEAST_PACE
+
+
+_appointments = Appointments()
 
 
 def come_again() -> int:
     """After so many seconds."""
-    return random.randint(*_COME_AGAIN_SECONDS)  # noqa: S311  # no secret
+    return _appointments.make()
 
 
 class Crowded(Unavailable):
@@ -65,6 +103,7 @@ def room_for_others() -> Iterator[None]:
     threads = settings.WEB_THREADS
     if _is_row_long(threads) or not _buyers.enter(threads * _SHARE_OF_BUYERS):
         raise Crowded
+    _appointments.note_let_in()
     try:
         yield
     finally:

@@ -386,3 +386,7 @@ def route() -> str:
 def log_request(method: str, rule: str, status: int, seconds: float, address: str | None) -> None:
     told = {"method": method, "route": rule, "status": status, "milliseconds": round(seconds * 1000)}
     log.info("request", extra=told | {"address": address})
+
+
+def log_refusals(rule: str, status: int, requests: int) -> None:
+    log.info("requests refused", extra={"method": "POST", "route": rule, "status": status, "requests": requests})

@@ -1,23 +1,25 @@
 """While very many come at once, those who find no room are told so with the bytes that one was told a moment ago.
 
 In front of Flask, whose own work would be nearly all of such an answer: thousands who are turned away and come again
-would take the time of those who were let in. Nobody who is answered from here is asked who they are, or counted.
+would take the time of those who were let in. Nobody who is answered from here is asked who they are; the log has one
+line for all of a second, since a line for each would be a third of the work.
 """
 
 from __future__ import annotations
 
+import threading
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
-
-from utils import logger
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 #: How long an answer is repeated, and of how many addresses; each origin is one of its own.
 _SECONDS, _MOST = 5, 100
+_TELL_SECONDS = 1
 _ROUTE = "ticksy.refused"
 _OWN = frozenset({"x-request-id", "retry-after"})
 
@@ -31,7 +33,7 @@ def keep(environ: WSGIEnvironment, *, route: str) -> None:
 
 class ReadyRefusals:
     """Of one process, by address, and only while it `is_crowded`. `come_again` says after how many seconds, each time
-    anew; `log` is told method, route, status, seconds, and who asked."""
+    anew; `log` is told route and status, and how many were answered so since it was told last."""
 
     def __init__(
         self,
@@ -39,24 +41,39 @@ class ReadyRefusals:
         *,
         is_crowded: Callable[[], bool],
         come_again: Callable[[], int],
-        log: Callable[[str, str, int, float, str | None], None],
+        log: Callable[[str, int, int], None],
     ) -> None:
         self._app, self._is_crowded, self._come_again, self._log = app, is_crowded, come_again, log
         self._kept: dict[_Address, tuple[float, str, str, list[tuple[str, str]], bytes]] = {}
+        self._untold: Counter[tuple[str, int]] = Counter()
+        self._tell_at, self._lock = 0.0, threading.Lock()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if environ["REQUEST_METHOD"] != "POST" or not self._is_crowded():
+        if environ["REQUEST_METHOD"] != "POST":
+            return self._app(environ, start_response)
+        if not self._is_crowded():
+            if self._untold:
+                self._tell()
             return self._app(environ, start_response)
         began, address = time.monotonic(), _address(environ)
         kept = self._kept.get(address)
         if kept is None or kept[0] < began:
             return self._ask(address, environ, start_response)
         _, route, status, headers, body = kept
-        logger.request_id.set(request_id := uuid.uuid4().hex[:12])
-        own = [("Retry-After", str(self._come_again())), ("X-Request-Id", request_id)]
+        own = [("Retry-After", str(self._come_again())), ("X-Request-Id", uuid.uuid4().hex[:12])]
         start_response(status, [*headers, *own])
-        self._log("POST", route, int(status[:3]), time.monotonic() - began, environ.get("REMOTE_ADDR"))
+        with self._lock:
+            self._untold[route, int(status[:3])] += 1
+        if began >= self._tell_at:
+            self._tell()
         return [body]
+
+    def _tell(self) -> None:
+        with self._lock:
+            told, self._untold = self._untold, Counter()
+            self._tell_at = time.monotonic() + _TELL_SECONDS
+        for (route, status), count in told.items():
+            self._log(route, status, count)
 
     def _ask(self, address: _Address, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         told: list[Any] = []
