@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import func, select
-from sqlalchemy.orm import selectinload
+from sqlalchemy import Text, func, select
+from sqlalchemy.orm import joinedload
 
 from config import settings
 from models import (
@@ -38,11 +38,10 @@ from utils import clock
 from utils import phone as phones
 from utils.database import db
 from utils.errors import NotFound
+from utils.prepared import Prepared, given
 
 log = logging.getLogger(__name__)
 
-#: Keeps this advisory lock apart from others.
-_LOCK_RECEIPT = 2
 #: States that only money leads to: more of it goes back.
 _HAD_MONEY = frozenset({OrderStatus.PAID, OrderStatus.PARTLY_REFUNDED, OrderStatus.REFUND_DUE, OrderStatus.REFUNDED})
 #: What an admin is told of a refund.
@@ -51,23 +50,25 @@ _SEND_NO_MORE = f"{TAKEN_BACK} Do not send this any more; look in its portal whe
 #: Daraja pays out no less (portal, "B2C").
 B2C_LEAST_KES = 10
 
+_LOCK_ORDER = Prepared(select(Order.id).where(Order.id == given("order_id")).with_for_update(key_share=True))
+#: An advisory lock, whose first number keeps it apart from others.
+_LOCK_RECEIPT = Prepared(select(func.pg_advisory_xact_lock(2, func.hashtext(given("receipt", type_=Text)))))
+_OWNER_OF_RECEIPT = Prepared(select(Payment.id).where(Payment.receipt == given("receipt")))
+
 
 def lock_order(order_id: int) -> Order:
     """The order with its items, payments and event, its row locked until the transaction ends. Raises NotFound."""
-    order = db.session.scalar(
+    db.session.connection()  # the lock is the transaction's, not the statement's
+    if _LOCK_ORDER.row(order_id=order_id) is None:
+        raise NotFound("There is no such order.")
+    # A statement of its own: what else the first one read would be as it was before it waited for the lock.
+    query = (
         select(Order)
         .where(Order.id == order_id)
-        .with_for_update(key_share=True)
-        .options(
-            selectinload(Order.items),
-            selectinload(Order.payments),
-            selectinload(Order.event),
-        )
+        .options(joinedload(Order.items), joinedload(Order.payments), joinedload(Order.event, innerjoin=True))
         .execution_options(populate_existing=True)
     )
-    if order is None:
-        raise NotFound("There is no such order.")
-    return order
+    return db.session.scalars(query).unique().one()
 
 
 # ── Receipts ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -75,10 +76,10 @@ def lock_order(order_id: int) -> Order:
 
 def lock_receipt(receipt: str) -> Payment | None:
     """The payment that has this receipt, if any; until the transaction ends nobody else can give it to one."""
-    db.session.execute(select(func.pg_advisory_xact_lock(_LOCK_RECEIPT, func.hashtext(receipt))))
-    return db.session.scalar(
-        select(Payment).where(Payment.receipt == receipt).execution_options(populate_existing=True)
-    )
+    db.session.flush()
+    _LOCK_RECEIPT.rows(receipt=receipt)
+    owner = _OWNER_OF_RECEIPT.row(receipt=receipt)
+    return db.session.get_one(Payment, owner[0], populate_existing=True) if owner else None
 
 
 def claim_receipt(payment: Payment, receipt: str) -> bool:

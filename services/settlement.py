@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from sqlalchemy import or_, select
+from sqlalchemy import or_, select, update
 
 from config import settings
 from models import (
@@ -42,6 +42,7 @@ from services.ledger import lock_order
 from utils import clock
 from utils.database import db, transaction
 from utils.mpesa_reports import Outcome, Report, read_callback, read_query_answer, receipt_of
+from utils.prepared import Prepared, given
 
 __all__ = ["lock_order", "receive_callback", "receive_hint", "store"]
 
@@ -55,6 +56,13 @@ _PAUSES_SECONDS = (1, 5, 30, 120, 600)
 #: What is settled by asking M-PESA first, in `services.paybill`.
 _ASKED_ABOUT = (MessageChannel.C2B,)
 
+_NOTE_SETTLED = Prepared(
+    update(MpesaMessage)
+    .where(MpesaMessage.id == given("message_id"))
+    .values(settled_at=given("settled_at"), verdict=given("verdict"))
+    .returning(MpesaMessage.id)
+)
+
 # ── Settling ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -62,30 +70,30 @@ def settle_message(message_id: int) -> bool:
     """Judge one stored message and apply the verdict. False when somebody else has it, or had it."""
     lines: list[int] = []
     with transaction() as session:
-        message = session.scalar(
-            select(MpesaMessage)
+        found = session.execute(
+            select(MpesaMessage, Payment.order_id)
+            .outerjoin(Payment, Payment.id == MpesaMessage.payment_id)
             .where(MpesaMessage.id == message_id, MpesaMessage.settled_at.is_(None))
-            .with_for_update(skip_locked=True)
-        )
-        if message is None:
+            .with_for_update(of=MpesaMessage, skip_locked=True)
+        ).one_or_none()
+        if found is None:
             return False
+        message, order_id = found
         if message.channel in (MessageChannel.RESULT, MessageChannel.TIMEOUT):
             verdict: object = payouts.settle_result(message)
         elif message.channel in (MessageChannel.PULL, MessageChannel.STATEMENT):
             verdict, lines = paybill.settle_listed(message)
         else:
-            verdict = _settle_about_prompt(message)
-        message.settled_at = clock.now()
-        message.verdict = in_words(verdict)
-    log.info("message %s: %s", message_id, message.verdict)
+            verdict = _settle_about_prompt(message, order_id or 0)
+        _NOTE_SETTLED.rows(message_id=message_id, settled_at=clock.now(), verdict=in_words(verdict))
+    log.info("message %s: %s", message_id, in_words(verdict))
     for line_id in lines:
         try_to_settle(line_id)
     return True
 
 
-def _settle_about_prompt(message: MpesaMessage) -> Verdict:
-    order_id = db.session.scalar(select(Payment.order_id).where(Payment.id == message.payment_id))
-    order = lock_order(order_id or 0)
+def _settle_about_prompt(message: MpesaMessage, order_id: int) -> Verdict:
+    order = lock_order(order_id)
     payment = order.payment(message.payment_id or 0)
     report = _read(message)
     verdict = judge(payment, order.payments, message.channel, report)

@@ -15,7 +15,7 @@ from sqlalchemy import text
 from werkzeug.test import TestResponse
 
 from models import MessageChannel, Order, OrderStatus, Payment, PaymentStatus, TicketType, User
-from services import booking, pushes, queries, refunds
+from services import booking, pushes, queries, refunds, settlement
 from services.prompts import Prompt
 from tests.scripted_daraja import PUSH, QUERY, RESET, Reply, ScriptedDaraja, scripted_daraja
 from tests.support import Maker, cart, changed_settings, failure, free_port, success, together
@@ -531,3 +531,20 @@ def test_payments_are_asked_about_together_and_within_a_budget(
     assert {payment.status for number in range(1, 11) for payment in make.payments(number)} == {
         PaymentStatus.SUBMITTING
     }
+
+
+def test_nobody_asks_about_a_payment_whose_answer_has_come_and_only_waits(
+    app: Flask, daraja: ScriptedDaraja, make: Maker
+) -> None:
+    order, token = make.order()
+    with app.app_context():
+        with transaction() as session:
+            session.execute(text("UPDATE payments SET checkout_request_id = 'ws_CO_1', next_query_at = created_at"))
+        message_id = settlement.receive_callback(token=token, body=success(500), remote_address="127.0.0.1")
+        assert queries.query_due_payments() == 0
+        with transaction() as session:
+            session.execute(text("UPDATE mpesa_messages SET tries = 1"))
+        assert queries.query_due_payments() == 1, "an answer that could not be judged may be worth nothing"
+        settlement.settle_message(message_id)
+    assert daraja.count(QUERY) == 1
+    assert make.status(order.id) is OrderStatus.PAID
