@@ -44,8 +44,10 @@ class Appointments:
         """Seconds from now."""
         now = time.monotonic()
         with self._lock:
-            self._next = max(self._next + 1 / (_ASKED_BACK * self._pace(now)), now + _SOONEST)
-            return min(math.ceil(self._next - now), _LATEST)
+            following = self._next + 1 / (_ASKED_BACK * self._pace(now))
+            # However many are turned away, the row ends: it is soon forgotten when they were no buyers.
+            self._next = min(max(following, now + _SOONEST), now + _LATEST)
+            return math.ceil(self._next - now)
 
     def _pace(self, now: float) -> float:
         """Buyers a second, of late."""
@@ -63,7 +65,7 @@ def come_again() -> int:
 
 
 class Crowded(Unavailable):
-    code, message = "crowded", "Very many people are ordering at this moment. Please try again in a few seconds."
+    code, message = "crowded", "Very many people are ordering at this moment. Please try again in a little while."
 
     def __init__(self) -> None:
         super().__init__(retry_after=come_again())

@@ -94,9 +94,13 @@ def test_the_more_are_let_in_the_sooner_the_next_may_come(
     assert 20 <= max(appointments.make() for _ in range(300)) <= 25, "what was long ago is forgotten"
 
 
-def test_nobody_is_told_to_stay_away_for_very_long(appointments: crowd.Appointments) -> None:
+def test_nobody_is_told_to_stay_away_for_very_long_and_a_flood_is_soon_forgotten(
+    appointments: crowd.Appointments, monkeypatch: pytest.MonkeyPatch
+) -> None:
     waits = [appointments.make() for _ in range(10_000)]
     assert max(waits) == 120
+    monkeypatch.setattr(crowd.time, "monotonic", lambda: 1_118.0)
+    assert appointments.make() == 3
 
 
 # ── Those who come after ──────────────────────────────────────────────────────────────────────────────────────────────
