@@ -36,6 +36,7 @@ LINK_SECONDS = 300
 _LINK = "attendee export"
 #: Tickets read by one statement.
 _CHUNK = 2_000
+_DIALLED = re.compile(r"254\d{9}")
 
 
 class LinkInvalid(Unauthenticated):
@@ -168,4 +169,4 @@ def _row(*cells: Any) -> Sequence[object]:
 
 def _dialled(phone: str) -> str:
     """With its plus, as every phone and gateway takes it."""
-    return f"+{phone}" if re.fullmatch(r"254\d{9}", phone) else phone
+    return f"+{phone}" if _DIALLED.fullmatch(phone) else phone

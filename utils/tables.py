@@ -92,17 +92,19 @@ def _write_csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> Gener
 
 
 def _csv_cell(cell: object) -> object:
+    if type(cell) is str:  # as nearly all are, most of which begin with a letter: neither formula nor number
+        return cell if cell[:1].isalpha() or not (_FORMULA.match(cell) or _NUMBER.fullmatch(cell)) else f"'{cell}"
     match cell:
         case None:
             return ""
         case bool():
             return "yes" if cell else "no"
         case datetime():
-            return f"{_local(cell):%Y-%m-%d %H:%M:%S}"
+            return _local(cell).isoformat(" ", "seconds")[:19]
         case Enum():
             return _csv_cell(cell.value)
         case str():
-            return f"'{cell}" if _FORMULA.match(cell) or _NUMBER.fullmatch(cell) else cell
+            return _csv_cell(str(cell))
     return cell
 
 
