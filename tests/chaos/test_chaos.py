@@ -27,15 +27,15 @@ def test_under_every_fault_and_some_kills_nothing_is_lost_free_double_or_oversol
 #: By rule: how to take it out of a copy of the code, and out of the database.
 RULES: dict[str, tuple[list[tuple[str, str, str]], str]] = {
     "the order's row lock": (
-        [("services/ledger.py", "        .with_for_update(key_share=True)\n", "")],
+        [("services/ledger.py", '== given("order_id")).with_for_update(key_share=True))', '== given("order_id")))')],
         "",
     ),
     "a receipt serves once": (
         [
             (
                 "services/ledger.py",
-                "    return db.session.scalar(\n        select(Payment).where(Payment.receipt",
-                "    return None\n    return db.session.scalar(\n        select(Payment).where(Payment.receipt",
+                "    owner = _OWNER_OF_RECEIPT.row(receipt=receipt)\n",
+                "    owner = None\n",
             ),
             (
                 "services/paybill.py",
