@@ -22,7 +22,7 @@ from structlog.typing import EventDict, Processor
 request_id: ContextVar[str] = ContextVar("request_id", default="-")
 remote_address: ContextVar[str | None] = ContextVar("remote_address", default=None)
 
-FIELDS = ("method", "route", "status", "milliseconds", "address")
+FIELDS = ("method", "route", "status", "milliseconds", "address", "requests")
 _MASK = "<secret>"
 #: Nobody else has a say in these, and a number in them may look like somebody's by chance.
 _OURS = frozenset({"request_id", "timestamp"})

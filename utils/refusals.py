@@ -51,11 +51,12 @@ class ReadyRefusals:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         if environ["REQUEST_METHOD"] != "POST":
             return self._app(environ, start_response)
+        began = time.monotonic()
+        if self._untold and began >= self._tell_at:
+            self._tell()
         if not self._is_crowded():
-            if self._untold:
-                self._tell()
             return self._app(environ, start_response)
-        began, address = time.monotonic(), _address(environ)
+        address = _address(environ)
         kept = self._kept.get(address)
         if kept is None or kept[0] < began:
             return self._ask(address, environ, start_response)
@@ -64,8 +65,6 @@ class ReadyRefusals:
         start_response(status, [*headers, *own])
         with self._lock:
             self._untold[route, int(status[:3])] += 1
-        if began >= self._tell_at:
-            self._tell()
         return [body]
 
     def _tell(self) -> None:
