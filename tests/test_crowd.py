@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import queue
 import time
 from collections import Counter
@@ -12,13 +11,12 @@ from collections.abc import Callable, Iterator
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from structlog.stdlib import ProcessorFormatter
 from werkzeug.test import TestResponse
 
 from models import Order
 from services import crowd
 from tests.support import Maker, cart, changed_settings
-from utils import refusals, turns
+from utils import logger, refusals, turns
 
 
 def test_who_finds_no_room_is_told_at_once_to_come_again_and_nothing_is_held(client: FlaskClient, make: Maker) -> None:
@@ -154,9 +152,8 @@ def test_the_log_has_one_line_for_many_of_them_and_each_is_counted(
     lines = [one for one in caplog.records if one.name == "ticksy.http" and one.status == 503]  # type: ignore[attr-defined]
     assert {(one.method, one.route) for one in lines} == {("POST", "/orders")}  # type: ignore[attr-defined]
     assert len(lines) < 10
-    [write] = {one.format for one in logging.getLogger().handlers if isinstance(one.formatter, ProcessorFormatter)}
-    told = [json.loads(write(one)) for one in lines]
-    assert sum(one.get("requests", 1) for one in told) == 30
+    written = [json.loads(logger.formatter(is_json=True).format(one)) for one in lines]
+    assert sum(one.get("requests", 1) for one in written) == 30
 
 
 def test_each_origin_is_told_in_its_own_way(crowded: Callable[..., TestResponse], app: Flask) -> None:

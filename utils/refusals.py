@@ -14,6 +14,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from utils import logger
+
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
@@ -71,6 +73,7 @@ class ReadyRefusals:
         with self._lock:
             told, self._untold = self._untold, Counter()
             self._tell_at = time.monotonic() + _TELL_SECONDS
+        logger.request_id.set("-")  # whatever this thread has served before
         for (route, status), count in told.items():
             self._log(route, status, count)
 
