@@ -78,7 +78,7 @@ measure: $(VENV) ## Export 100,000 attendees and print time and memory
 bench: $(VENV) $(BENCH)/.synced ## How fast it is, in ratios to a plain Flask view; about twenty minutes on a machine left alone
 	.venv/bin/python -m benchmarks $(ARGS)
 
-bench-short: $(VENV) $(BENCH)/.synced ## The same, smaller, in about six
+bench-short: $(VENV) $(BENCH)/.synced ## The same, smaller, in about five
 	.venv/bin/python -m benchmarks --short $(ARGS)
 
 demo: $(VENV) ## Buy one ticket on the server that `make run` started

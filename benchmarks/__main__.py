@@ -19,7 +19,7 @@ from benchmarks.stage import Stage
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make bench ARGS=…", description=__doc__)
-    parser.add_argument("--short", action="store_true", help="six minutes instead of twenty")
+    parser.add_argument("--short", action="store_true", help="five minutes instead of twenty")
     parser.add_argument(
         "--only", choices=list(parts.PARTS), action="append", help="these parts; may be given several times"
     )
