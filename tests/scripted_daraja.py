@@ -133,7 +133,12 @@ class ScriptedDaraja:
                 self._handle(b"")
 
             def do_POST(self) -> None:
-                self._handle(self.rfile.read(int(self.headers["Content-Length"])))
+                length = int(self.headers["Content-Length"])
+                body = self.rfile.read(length)
+                if len(body) < length:  # who asked was killed half way: nothing was asked
+                    self.close_connection = True
+                    return
+                self._handle(body)
 
             def _handle(self, body: bytes) -> None:
                 path = self.path.partition("?")[0]

@@ -27,7 +27,16 @@ def test_under_every_fault_and_some_kills_nothing_is_lost_free_double_or_oversol
 #: By rule: how to take it out of a copy of the code, and out of the database.
 RULES: dict[str, tuple[list[tuple[str, str, str]], str]] = {
     "the order's row lock": (
-        [("services/ledger.py", '== given("order_id")).with_for_update(key_share=True))', '== given("order_id")))')],
+        [
+            ("services/ledger.py", '== given("order_id")).with_for_update(key_share=True))', '== given("order_id")))'),
+            ("services/ledger.py", "import logging\n", "import logging\nimport time\n"),
+            (
+                # Who is no longer kept out has time to come.
+                "services/ledger.py",
+                "    return db.session.scalars(query).unique().one()\n",
+                "    order = db.session.scalars(query).unique().one()\n    time.sleep(0.3)\n    return order\n",
+            ),
+        ],
         "",
     ),
     "a receipt serves once": (
@@ -48,6 +57,9 @@ RULES: dict[str, tuple[list[tuple[str, str, str]], str]] = {
 }
 
 
+_TRIES = 4
+
+
 @pytest.mark.parametrize("rule", RULES)
 def test_the_referee_sees_when_a_rule_is_missing(tmp_path: Path, rule: str) -> None:
     changes, spoiling = RULES[rule]
@@ -56,9 +68,22 @@ def test_the_referee_sees_when_a_rule_is_missing(tmp_path: Path, rule: str) -> N
         text = (copy / name).read_text()
         assert text.count(with_rule) == 1, name
         (copy / name).write_text(text.replace(with_rule, without))
-    (tmp_path / "run").mkdir()
-    # Five callbacks at once, or a callback together with a confirmation.
-    plan = Plan(60, kills=0, speed=60, settle_seconds=15, supply=3, rows=("022", "033"), root=copy, spoiling=spoiling)
-    findings = run(plan, tmp_path / "run", print).findings
+    # Five callbacks at once, or a callback together with a confirmation. Not every race is lost.
+    for seed in range(_TRIES):
+        (folder := tmp_path / f"run {seed}").mkdir()
+        plan = Plan(
+            60,
+            kills=0,
+            seed=str(seed),
+            speed=60,
+            settle_seconds=15,
+            supply=3,
+            rows=("022", "033"),
+            root=copy,
+            spoiling=spoiling,
+        )
+        findings = run(plan, folder, print).findings
+        if findings.free or findings.double or findings.miscounted:
+            return
     # What is lost yet may only be late.
-    assert findings.free or findings.double or findings.miscounted, str(findings)
+    pytest.fail(f"The referee saw nothing: {findings}")
