@@ -23,11 +23,10 @@ from models import (
     TicketType,
     User,
 )
-from services import admission, audit, idempotency, occasions, order_rows, orders, prompts, pushes, stock
+from services import admission, audit, idempotency, locks, occasions, order_rows, orders, prompts, pushes, stock
 from services.carts import Cart, describe, read_cart
 from services.idempotency import Taken
 from services.prompts import Prompt
-from services.settlement import lock_order
 from utils import clock, money
 from utils.database import db, transaction
 from utils.errors import Conflict, Invalid, NotFound
@@ -142,7 +141,7 @@ def _place(actor: User, phone: str, lines: Sequence[Line], wanted: Counter[int],
         _LOCK_BUYER.rows(buyer_id=actor.id)
         cart = read_cart(actor, phone, wanted)
         if cart.same_order_id is not None:
-            order = lock_order(cart.same_order_id)
+            order = locks.lock_order(cart.same_order_id)
             if order.is_open or order.status is OrderStatus.PAID:
                 idempotency.note_order(taken, order.id)
                 return Placed(order.id, _renew_order(order, actor, lines))
@@ -348,7 +347,7 @@ def cancel_order(*, actor: User, order_id: int) -> Order:
 
 
 def _lock_own_order(actor: User, order_id: int) -> Order:
-    order = lock_order(order_id)
+    order = locks.lock_order(order_id)
     if order.buyer_id != actor.id:
         raise NotFound("There is no such order.")
     return order

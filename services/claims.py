@@ -15,7 +15,7 @@ from sqlalchemy.orm import joinedload, selectinload
 
 from config import settings
 from models import AuditLog, Claim, ClaimStatus, Order, OrderStatus, Payment, PaymentMethod, PaymentStatus, User
-from services import alerts, audit, ledger, paybill
+from services import alerts, audit, locks, paybill
 from utils import clock
 from utils import phone as phones
 from utils.database import db, transaction
@@ -42,7 +42,7 @@ def claim_payment(*, actor: User, order_id: int, receipt: str) -> None:
     with transaction() as session:
         # One claim of an account at a time: parallel tries are counted like any others.
         session.execute(select(User.id).where(User.id == actor.id).with_for_update(key_share=True))
-        order = ledger.lock_order(order_id)
+        order = locks.lock_order(order_id)
         if order.buyer_id != actor.id:
             raise NotFound("There is no such order.")
         if order.status is OrderStatus.PAID or order.evidence is not None:
@@ -184,7 +184,7 @@ def _find_matches(*, after_id: int) -> Sequence[Row[tuple[Claim, Payment, Order]
 
 def _match(claim_id: int, order_id: int) -> bool:
     with transaction() as session:
-        order = ledger.lock_order(order_id)
+        order = locks.lock_order(order_id)
         claim = session.get_one(Claim, claim_id, with_for_update=True, populate_existing=True)
         return _attach(claim, order)
 

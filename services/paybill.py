@@ -30,7 +30,7 @@ from models import (
     RequestKind,
     User,
 )
-from services import alerts, audit, inbox, ledger, questions
+from services import alerts, audit, inbox, ledger, locks, questions
 from services.judge import (
     AWAITS_RECEIPTS,
     Adopt,
@@ -250,8 +250,8 @@ def _sent_back(payments: Iterable[Payment]) -> set[int]:
 def settle_money(money: MoneyIn, *, channel: MessageChannel, received_at: datetime) -> MoneyVerdict:
     """Give confirmed money to the order its reference names, or keep it for a person. In the caller's transaction."""
     order_id = db.session.scalar(find_named(money.reference).with_only_columns(Order.id))
-    order = ledger.lock_order(order_id) if order_id is not None else None
-    known = ledger.lock_receipt(money.receipt)
+    order = locks.lock_order(order_id) if order_id is not None else None
+    known = locks.lock_receipt(money.receipt)
     verdict = judge_money(order, known, money)
     at = min(money.at, received_at) if money.at else received_at
     match verdict:
@@ -324,7 +324,7 @@ def take_back(receipt: str, *, channel: MessageChannel) -> None:
     found = db.session.execute(select(Payment.id, Payment.order_id).where(Payment.receipt == receipt)).one_or_none()
     if found is None:
         return
-    order = ledger.lock_order(found.order_id) if found.order_id is not None else None
+    order = locks.lock_order(found.order_id) if found.order_id is not None else None
     payment = db.session.get_one(Payment, found.id, populate_existing=True, with_for_update=True)
     refund = db.session.scalar(
         select(Refund).where(Refund.payment_id == payment.id, Refund.amount_kes == payment.amount_kes).with_for_update()
@@ -379,7 +379,7 @@ def attach(order: Order, payment: Payment, *, actor: User | None) -> None:
 def lock_payment(payment_id: int) -> tuple[Order | None, Payment | None]:
     """A payment with its order, both locked, the order first."""
     order_id = db.session.scalar(select(Payment.order_id).where(Payment.id == payment_id))
-    order = ledger.lock_order(order_id) if order_id is not None else None
+    order = locks.lock_order(order_id) if order_id is not None else None
     payment = db.session.scalar(
         select(Payment)
         .where(Payment.id == payment_id)

@@ -13,7 +13,7 @@ from sqlalchemy.orm import InstrumentedAttribute, joinedload, load_only
 
 from config import settings
 from models import AuditLog, MpesaMessage, MpesaRequest, Order, Payment, PaymentStatus, Refund, RequestKind, User
-from services import audit, ledger, orders, paybill, questions
+from services import audit, locks, orders, paybill, questions
 from utils import clock
 from utils import phone as phones
 from utils.database import db, transaction
@@ -199,7 +199,7 @@ def attach_payment(*, actor: User, payment_id: int, order: str) -> Payment:
         order_id = db.session.scalar(orders.named_by(order).with_only_columns(Order.id).limit(1))
         if order_id is None:
             raise NotFound("There is no such order.")
-        locked = ledger.lock_order(order_id)
+        locked = locks.lock_order(order_id)
         payment = db.session.scalar(
             select(Payment).where(Payment.id == payment_id).with_for_update().execution_options(populate_existing=True)
         )

@@ -25,7 +25,7 @@ from models import (
     RequestKind,
     RequestStatus,
 )
-from services import alerts, ledger, paybill
+from services import alerts, ledger, locks, paybill
 from services.judge import (
     Ask,
     Confirmed,
@@ -121,7 +121,7 @@ def _drop(refund_id: int) -> None:
     """M-PESA took the payment back while this was to be sent again. Locks the order first, as everything does."""
     with transaction() as session:
         order_id = session.scalar(select(Refund.order_id).where(Refund.id == refund_id))
-        order = ledger.lock_order(order_id) if order_id is not None else None
+        order = locks.lock_order(order_id) if order_id is not None else None
         refund = session.get_one(Refund, refund_id, with_for_update=True, populate_existing=True)
         if refund.status is RefundStatus.REQUESTED:
             ledger.drop_refund(order, refund)
@@ -226,7 +226,7 @@ def _lock(message: MpesaMessage) -> tuple[Order | None, Refund | None, MpesaRequ
     """What a result is about: the order first, then its refund, then the request."""
     refund_id = db.session.scalar(select(MpesaRequest.refund_id).where(MpesaRequest.id == message.request_id))
     order_id = db.session.scalar(select(Refund.order_id).where(Refund.id == refund_id))
-    order = ledger.lock_order(order_id) if order_id is not None else None
+    order = locks.lock_order(order_id) if order_id is not None else None
     refund = None
     if refund_id is not None:
         refund = db.session.get_one(Refund, refund_id, with_for_update=True, populate_existing=True)

@@ -25,7 +25,7 @@ from models import (
     RequestKind,
     RequestStatus,
 )
-from services import alerts, audit, inbox, ledger, questions, settlement
+from services import alerts, audit, inbox, ledger, locks, questions, settlement
 from services.judge import AWAITS_RECEIPTS
 from services.paybill import PULL_LEASE_SECONDS
 from utils import clock
@@ -300,7 +300,7 @@ def _is_unheard(pulled_until: datetime) -> ColumnElement[bool]:
 
 def _close(order_id: int, payment_id: int, pulled_until: datetime) -> bool:
     with transaction() as session:
-        order = ledger.lock_order(order_id)
+        order = locks.lock_order(order_id)
         if session.scalar(select(Payment.id).where(Payment.id == payment_id, _is_unheard(pulled_until))) is None:
             return False
         payment = order.payment(payment_id)
@@ -340,7 +340,7 @@ def _seems_second(pulled_until: datetime) -> ColumnElement[bool]:
 
 def _close_counted(order_id: int, payment_id: int, pulled_until: datetime) -> bool:
     with transaction() as session:
-        order = ledger.lock_order(order_id)
+        order = locks.lock_order(order_id)
         is_still = session.scalar(select(Payment.id).where(Payment.id == payment_id, _seems_second(pulled_until)))
         if is_still is None or order.receipt is None:
             return False

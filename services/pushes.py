@@ -16,7 +16,7 @@ from sqlalchemy import Select, and_, func, or_, select, update
 
 from config import settings
 from models import OPEN_PAYMENTS, MpesaLine, Order, Payment, PaymentStatus
-from services import alerts, line, settlement
+from services import alerts, line, locks
 from services.prompts import Prompt, extend_hold, send_at
 from utils import clock, money, turns
 from utils.database import transaction
@@ -73,7 +73,7 @@ def _is_resting() -> bool:
 def _start_now(prompt: Prompt) -> float | None:
     """As `_start_queued`, without a turn."""
     with transaction():
-        order = settlement.lock_order(prompt.order_id)
+        order = locks.lock_order(prompt.order_id)
         payment = order.payment(prompt.payment_id)
         if payment.status is not PaymentStatus.SUBMITTING or payment.superseded_at is not None:
             return None  # we were so slow that it was thought lost
@@ -90,7 +90,7 @@ def _start_now(prompt: Prompt) -> float | None:
 def _start_queued(prompt: Prompt) -> float | None:
     """Seconds until its turn; None when there is nothing to push here. Raises MpesaUnavailable."""
     with transaction():
-        order = settlement.lock_order(prompt.order_id)
+        order = locks.lock_order(prompt.order_id)
         payment = order.payment(prompt.payment_id)
         if not payment.is_queued or payment.push_at is not None:
             return None  # a worker thought that we had died
@@ -107,7 +107,7 @@ def send_queued_prompt() -> int:
         found = session.execute(_next_queued()).one_or_none()
         if found is None:
             return 0
-        order = settlement.lock_order(found.order_id)
+        order = locks.lock_order(found.order_id)
         payment = order.payment(found.id)
         wait_seconds = _take_up(order, payment) if payment.is_queued else None
         if wait_seconds is None:
@@ -179,7 +179,7 @@ def _push(prompt: Prompt) -> bool:
     with transaction():
         if isinstance(outcome, Accepted) and _note_first_news(prompt, outcome):
             return True
-        order = settlement.lock_order(prompt.order_id)
+        order = locks.lock_order(prompt.order_id)
         _note_push(order.payment(prompt.payment_id), outcome)
         line.note(outcome)
     if isinstance(outcome, Refused):

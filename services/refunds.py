@@ -24,7 +24,7 @@ from models import (
     TicketStatus,
     User,
 )
-from services import alerts, audit, events, ledger, occasions, orders, paybill, stock
+from services import alerts, audit, events, ledger, locks, occasions, orders, paybill, stock
 from utils import clock
 from utils.database import db, transaction
 from utils.errors import Conflict, Forbidden, Invalid, NotFound
@@ -59,7 +59,7 @@ def refund_order(*, actor: User, order_id: int, ticket_ids: Sequence[int] | None
     a ticket on is not deprived of it by either. Raises NotFound, Forbidden, Conflict, Invalid, AlreadyUsed, PassedOn.
     """
     with transaction():
-        order = ledger.lock_order(order_id)
+        order = locks.lock_order(order_id)
         if not order.event.is_run_by(actor):
             raise NotFound("There is no such order.")
         _check_policy(actor, order.event)
@@ -179,7 +179,7 @@ def _try_to_refund_cancelled(order_id: int) -> bool:
 
 def _refund_cancelled(order_id: int) -> bool:
     with transaction():
-        order = ledger.lock_order(order_id)
+        order = locks.lock_order(order_id)
         if order.status not in _PAID or order.event.status is not EventStatus.CANCELLED:
             return False
         tickets = _choose(order, None)
@@ -253,7 +253,7 @@ def note_sent_by_hand(*, actor: User, refund_id: int, receipt: str) -> Refund:
     """Write down that a person has sent the money, with M-PESA's receipt of it. Raises NotFound, Conflict."""
     with transaction():
         order_id = db.session.scalar(select(Refund.order_id).where(Refund.id == refund_id))
-        order = ledger.lock_order(order_id) if order_id is not None else None
+        order = locks.lock_order(order_id) if order_id is not None else None
         refund = _lock_refund(refund_id)
         if refund.status not in (RefundStatus.FAILED, RefundStatus.BY_HAND):
             raise Conflict("This refund is not waiting for a person.", code="refund_not_by_hand")

@@ -21,7 +21,7 @@ from models import (
     Payment,
     PaymentStatus,
 )
-from services import alerts, audit, ledger, occasions, paybill, payouts, stock
+from services import alerts, audit, ledger, locks, occasions, paybill, payouts, stock
 from services.inbox import receive_callback, receive_hint, store
 from services.judge import (
     FOREIGN_IDS,
@@ -38,13 +38,12 @@ from services.judge import (
     Verdict,
     judge,
 )
-from services.ledger import lock_order
 from utils import clock
 from utils.database import db, transaction
 from utils.mpesa_reports import Outcome, Report, read_callback, read_query_answer, receipt_of
 from utils.prepared import Prepared, given
 
-__all__ = ["lock_order", "receive_callback", "receive_hint", "store"]
+__all__ = ["receive_callback", "receive_hint", "store"]
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +92,7 @@ def settle_message(message_id: int) -> bool:
 
 
 def _settle_about_prompt(message: MpesaMessage, order_id: int) -> Verdict:
-    order = lock_order(order_id)
+    order = locks.lock_order(order_id)
     payment = order.payment(message.payment_id or 0)
     report = _read(message)
     verdict = judge(payment, order.payments, message.channel, report)
@@ -203,14 +202,14 @@ def _apply(verdict: Verdict, order: Order, payment: Payment, message: MpesaMessa
 
 
 def _settle(order: Order, payment: Payment, message: MpesaMessage, receipt: str | None) -> Verdict:
-    if receipt is not None and not ledger.claim_receipt(payment, receipt):
+    if receipt is not None and not locks.claim_receipt(payment, receipt):
         return _yield_receipt(order, payment, receipt)
     ledger.receive_money(order, payment, channel=message.channel, received_at=message.received_at)
     return Settle(receipt)
 
 
 def _add_receipt(order: Order, payment: Payment, message: MpesaMessage, receipt: str) -> Verdict:
-    if not ledger.claim_receipt(payment, receipt):
+    if not locks.claim_receipt(payment, receipt):
         if ledger.awaits_receipts(payment) and _is_of_order(receipt, order):
             # It seemed to be a second payment, and is the first one.
             ledger.count_once(payment, receipt)
@@ -224,7 +223,7 @@ def _add_receipt(order: Order, payment: Payment, message: MpesaMessage, receipt:
 
 
 def _settle_surplus(order: Order, payment: Payment, message: MpesaMessage, receipt: str) -> Verdict:
-    owner = ledger.lock_receipt(receipt)
+    owner = locks.lock_receipt(receipt)
     if owner is not None and owner.id != payment.id:
         return _yield_receipt(order, payment, receipt)
     if payment.status is PaymentStatus.PAID:  # the receipt it has was somebody's money paid by hand
@@ -260,7 +259,7 @@ def _is_of_order(receipt: str, order: Order) -> bool:
 def _quarantine(payment: Payment, message: MpesaMessage, report: Report, reason: str) -> None:
     receipt = receipt_of(report.receipt)
     if receipt is not None and payment.receipt is None:
-        ledger.claim_receipt(payment, receipt)
+        locks.claim_receipt(payment, receipt)
     payment.paid_through = message.channel
     ledger.quarantine(payment, reason)
 

@@ -10,7 +10,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import text
 
 from models import AuditLog, Order, Ticket, TicketStatus, User
-from services import check_in, events, ledger
+from services import check_in, events, ledger, locks
 from tests.support import Maker, together
 from utils import clock
 from utils.database import db, transaction
@@ -167,7 +167,7 @@ def test_a_ticket_used_while_its_money_is_taken_back_stays_used(make: Maker, org
 
             def take_back() -> None:
                 with make.app.app_context(), transaction():
-                    order = ledger.lock_order(ticket.order_id)
+                    order = locks.lock_order(ticket.order_id)
                     ledger.take_back(order, order.payments[0], channel=make.messages()[0].channel)
 
             thread = threading.Thread(target=take_back)

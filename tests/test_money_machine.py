@@ -38,7 +38,7 @@ from models import (
     TicketType,
     User,
 )
-from services import booking, claims, events, ledger, paybill, payouts, pulls, pushes, refunds, settlement, stock
+from services import booking, claims, events, locks, paybill, payouts, pulls, pushes, refunds, settlement, stock
 from tests.conftest import empty_tables
 from tests.support import Maker, changed_settings, failure, success
 from utils import clock
@@ -272,7 +272,7 @@ class Shop(RuleBasedStateMachine):
                 refunds.refund_payment(actor=self.admin, payment_id=payment_id)
                 return
             with transaction():
-                order = ledger.lock_order(self._order(dice).id)
+                order = locks.lock_order(self._order(dice).id)
                 payment = db.session.get_one(Payment, payment_id, with_for_update=True)
                 paybill.attach(order, payment, actor=self.admin)
 

@@ -25,7 +25,7 @@ from models import (
     RefundStatus,
     User,
 )
-from services import events, ledger, moderation, notifications, refunds, reviews, stock
+from services import events, ledger, locks, moderation, notifications, refunds, reviews, stock
 from services.notifications import Message
 from tests.support import Maker, changed_settings, failure, new_receipt, success, together
 from utils import clock
@@ -210,7 +210,7 @@ def test_a_refund_is_told_when_it_starts_and_when_it_has_arrived(app: Flask, mak
     with app.app_context(), transaction() as session, texts_set_up(app):
         refund = session.query(Refund).one()
         refund.move_to(RefundStatus.SENT)
-        ledger.finish_refund(ledger.lock_order(order.id), refund, receipt="UKN1234567")
+        ledger.finish_refund(locks.lock_order(order.id), refund, receipt="UKN1234567")
     done = told(make, NotificationKind.REFUND_DONE)
     assert {one.channel for one in done} == set(NotificationChannel)
     assert {one.facts["receipt"] for one in done} == {"UKN1234567"}

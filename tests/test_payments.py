@@ -28,7 +28,7 @@ from models import (
     TicketType,
     User,
 )
-from services import booking, events, moderation, prompts, queries, settlement
+from services import booking, events, locks, moderation, prompts, queries, settlement
 from tests.scripted_daraja import PUSH, QUERY, TOKEN, Reply, query_result, scripted_daraja
 from tests.support import (
     Maker,
@@ -320,7 +320,7 @@ def test_a_late_receipt_of_another_payment_is_suspect_and_the_order_stays_paid(a
 
 def _second_prompt(app: Flask, order: Order) -> str:
     with app.app_context(), clock.set_to(clock.ahead(seconds=121)), transaction():
-        return prompts.open_prompt(settlement.lock_order(order.id)).token
+        return prompts.open_prompt(locks.lock_order(order.id)).token
 
 
 def test_a_second_payment_of_one_order_goes_back_by_itself(app: Flask, make: Maker) -> None:
@@ -395,7 +395,7 @@ def _fail_thrice(make: Maker, app: Flask, order: Order, token: str) -> str:
         make.deliver(last, failure(1037))
         if attempt < 2:
             with app.app_context(), clock.set_to(clock.ahead(seconds=121 * (attempt + 1))), transaction():
-                last = prompts.open_prompt(settlement.lock_order(order.id)).token
+                last = prompts.open_prompt(locks.lock_order(order.id)).token
     assert make.status(order.id) is OrderStatus.FAILED
     return last
 
@@ -566,7 +566,7 @@ def test_an_order_stays_open_while_an_older_prompt_may_still_be_paid(app: Flask,
     for seconds in (121, 242):
         with clock.set_to(clock.ahead(seconds=seconds)):
             with app.app_context(), transaction():
-                token = prompts.open_prompt(settlement.lock_order(order.id)).token
+                token = prompts.open_prompt(locks.lock_order(order.id)).token
             make.deliver(token, failure(1032))
     assert (make.status(order.id), places(make, ticket_type)) == (OrderStatus.PENDING, (0, 1))
     make.deliver(first, failure(1037))

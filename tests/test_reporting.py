@@ -13,7 +13,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from models import Event, EventStatus, MessageChannel, Order, Ticket, TicketStatus, TicketType, User
-from services import ledger, refunds, reviews
+from services import ledger, locks, refunds, reviews
 from tests.support import Maker, success
 from tests.test_queries import recorded
 from utils import clock
@@ -74,7 +74,7 @@ def use(make: Maker, *tickets: Ticket) -> None:
 def taken_back(make: Maker, order: Order) -> None:
     """M-PESA reverses the order's payment without us."""
     with make.app.app_context(), transaction():
-        locked = ledger.lock_order(order.id)
+        locked = locks.lock_order(order.id)
         ledger.take_back(locked, locked.payments[0], channel=MessageChannel.PULL)
 
 

@@ -10,7 +10,7 @@ from flask.testing import FlaskClient
 
 from models import MessageChannel, User
 from schemas.sales_figures import PeriodQuery
-from services import ledger
+from services import ledger, locks
 from tests.support import Maker, failure, new_receipt, success
 from utils import clock
 from utils.database import transaction
@@ -86,7 +86,7 @@ def test_what_mpesa_took_back_is_no_revenue_though_the_ticket_was_used(
     order = make.paid_order(make.attendee(), make.ticket_type(make.event(organizer)), quantity=2)
     client.patch(f"/organizer/checkin/{order.tickets[0].id}", headers=make.headers(organizer))
     with make.app.app_context(), transaction():
-        locked = ledger.lock_order(order.id)
+        locked = locks.lock_order(order.id)
         ledger.take_back(locked, locked.payments[0], channel=MessageChannel.PULL)
     seen = get(client, make, organizer, OVERVIEW)
     assert seen["revenue"] == {"gross": 1000, "refunded": 1000, "net": 0}

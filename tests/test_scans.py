@@ -9,7 +9,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from models import AuditLog, Event, Scan, Ticket, TicketStatus
-from services import events, ledger
+from services import events, ledger, locks
 from tests.gates import SCANS, Gate, at, new_nonce, scan_of
 from tests.support import Maker, together
 from tests.test_queries import recorded
@@ -149,7 +149,7 @@ def test_a_ticket_that_ended_without_a_refund_is_void(client: FlaskClient, make:
     event = make.event(organizer, starts_at=clock.ahead(hours=3))
     paid = make.paid_order(make.attendee(), make.ticket_type(event))
     with make.app.app_context(), transaction():
-        order = ledger.lock_order(paid.id)
+        order = locks.lock_order(paid.id)
         ledger.take_back(order, order.payments[0], channel=make.messages()[0].channel)
     body = {"event_id": event.id, "code": make.tickets()[0].code, "nonce": new_nonce()}
     [told] = client.post(SCANS, json=body, headers=make.headers(organizer)).json["results"]

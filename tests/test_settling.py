@@ -12,7 +12,7 @@ from sqlalchemy import update
 from sqlalchemy.event import listen, remove
 
 from models import Alert, AuditLog, MessageChannel, MpesaLine, Order, OrderStatus, Payment, PaymentStatus, Refund
-from services import ledger, paybill, prompts, pulls, queries, refunds, settlement
+from services import locks, paybill, prompts, pulls, queries, refunds, settlement
 from services.judge import AWAITS_RECEIPTS
 from tests.scripted_daraja import PUSH, QUERY, Seen, query_result, scripted_daraja
 from tests.support import Maker, cart, changed_settings, failure, new_receipt, success
@@ -180,7 +180,7 @@ def _prompted_twice(make: Maker) -> tuple[Order, Payment, Payment]:
     with clock.set_to(clock.ago(minutes=3)):
         order, _ = make.order()
     with make.app.app_context(), transaction():
-        prompts.open_prompt(ledger.lock_order(order.id))
+        prompts.open_prompt(locks.lock_order(order.id))
     first, second = make.payments(order.id)
     return order, first, second
 

@@ -28,11 +28,11 @@ def test_under_every_fault_and_some_kills_nothing_is_lost_free_double_or_oversol
 RULES: dict[str, tuple[list[tuple[str, str, str]], str]] = {
     "the order's row lock": (
         [
-            ("services/ledger.py", '== given("order_id")).with_for_update(key_share=True))', '== given("order_id")))'),
-            ("services/ledger.py", "import logging\n", "import logging\nimport time\n"),
+            ("services/locks.py", '== given("order_id")).with_for_update(key_share=True))', '== given("order_id")))'),
+            ("services/locks.py", "from sqlalchemy import Text", "import time\n\nfrom sqlalchemy import Text"),
             (
                 # Who is no longer kept out has time to come.
-                "services/ledger.py",
+                "services/locks.py",
                 "    return db.session.scalars(query).unique().one()\n",
                 "    order = db.session.scalars(query).unique().one()\n    time.sleep(0.3)\n    return order\n",
             ),
@@ -42,7 +42,7 @@ RULES: dict[str, tuple[list[tuple[str, str, str]], str]] = {
     "a receipt serves once": (
         [
             (
-                "services/ledger.py",
+                "services/locks.py",
                 "    owner = _OWNER_OF_RECEIPT.row(receipt=receipt)\n",
                 "    owner = None\n",
             ),

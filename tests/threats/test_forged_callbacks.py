@@ -11,7 +11,7 @@ from sqlalchemy import update
 
 from models import PAYMENT_MOVES, MessageChannel, Order, OrderStatus, Payment, PaymentStatus, Refund
 from resources import mpesa
-from services import claims, inbox, judge, ledger, prompts, settlement
+from services import claims, inbox, judge, locks, prompts, settlement
 from tests.support import new_receipt, success
 from tests.test_claims import Claimant, send_money
 from tests.threats.field import FEW, Field, attack
@@ -105,7 +105,7 @@ def test_a_shilling_buys_no_ticket(field: Field) -> bool:
     return _is_paid(field, order)
 
 
-@attack("One receipt for two orders", without=lambda field: field.replace(ledger, "claim_receipt", lambda *_: True))
+@attack("One receipt for two orders", without=lambda field: field.replace(locks, "claim_receipt", lambda *_: True))
 def test_one_receipt_pays_for_one_order(field: Field) -> bool:
     receipt, orders = new_receipt(), [field.make.order() for _ in range(2)]
     for order, token in orders:
