@@ -22,6 +22,7 @@ _SOONEST, _LATEST = 3, 120
 #: How many are asked back for each that can be let in, since not all come; and what is thought of a process that has
 #: let in nobody yet, in buyers a second.
 _ASKED_BACK, _LEAST_PACE = 1.5, 10.0
+_LATELY_SECONDS = 10
 
 
 class Appointments:
@@ -30,8 +31,6 @@ class Appointments:
     All of them after a few seconds would be the same crowd again, and again: its refusals would take the time of those
     who were let in, and who has come often would still not be before who has just come.
     """
-
-    _SECONDS = 10
 
     def __init__(self) -> None:
         self._let_in: deque[float] = deque(maxlen=400)
@@ -51,7 +50,7 @@ class Appointments:
 
     def _pace(self, now: float) -> float:
         """Buyers a second, of late."""
-        while self._let_in and self._let_in[0] < now - self._SECONDS:
+        while self._let_in and self._let_in[0] < now - _LATELY_SECONDS:
             self._let_in.popleft()
         return max(len(self._let_in) / max(now - self._let_in[0], 1.0), _LEAST_PACE) if self._let_in else _LEAST_PACE
 

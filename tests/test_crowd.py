@@ -66,7 +66,7 @@ def test_who_would_wait_for_long_is_told_at_once(
         assert client.post("/orders", json=cart((ticket_type, 1)), headers=headers).status_code == 201
 
 
-# ── When to come again ──
+# ── When to come again ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.fixture

@@ -10,11 +10,11 @@ import time
 import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from werkzeug.http import parse_etags
 
-from utils import logger
+from utils import logger, wsgi
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -26,9 +26,6 @@ _ID = "X-Request-Id"
 #: What an answer without a body does not tell (RFC 9110, 15.4.5).
 _OF_BODIES = frozenset({"content-type", "content-length"})
 
-_Headers = list[tuple[str, str]]
-_Address = tuple[str, ...]
-
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
@@ -39,7 +36,7 @@ class _Wanted:
 @dataclass(slots=True)
 class _Kept:
     body: bytes
-    headers: _Headers
+    headers: wsgi.Headers
     tag: str
     route: str
     until: float
@@ -71,7 +68,7 @@ class ReadyAnswers:
 
     def __init__(self, app: WSGIApplication, log: Callable[[str, str, int, float, str | None], None]) -> None:
         self._app, self._log = app, log
-        self._kept: dict[_Address, _Kept] = {}
+        self._kept: dict[wsgi.Address, _Kept] = {}
 
     def clear(self) -> None:
         self._kept = {}
@@ -80,7 +77,7 @@ class ReadyAnswers:
         if environ["REQUEST_METHOD"] != "GET" or environ.get("CONTENT_LENGTH", "") not in ("", "0"):
             return self._app(environ, start_response)
         began = time.monotonic()
-        address = _address(environ)
+        address = wsgi.address(environ, "QUERY_STRING")
         kept = self._kept.get(address)
         if kept is not None:
             if began < kept.until or (kept.is_made_anew and began < kept.until + _STALE_SECONDS):
@@ -94,23 +91,14 @@ class ReadyAnswers:
                 kept.is_made_anew = False
 
     def _make(
-        self, address: _Address, began: float, environ: WSGIEnvironment, start_response: StartResponse
+        self, address: wsgi.Address, began: float, environ: WSGIEnvironment, start_response: StartResponse
     ) -> Iterable[bytes]:
-        told: list[Any] = []
         environ[_WANTED] = None
-
-        def hear(status: str, headers: _Headers, exc_info: Any = None) -> Callable[[bytes], object]:
-            told[:] = [status, headers]
-            return start_response(status, headers, exc_info) if environ[_WANTED] is None else told.append
-
-        pieces = self._app(environ, hear)
-        wanted: _Wanted | None = environ[_WANTED]
-        if wanted is None:
-            return pieces
-        body = b"".join(pieces)
-        if callable(close := getattr(pieces, "close", None)):
-            close()
-        status, headers = told
+        heard = wsgi.ask(self._app, environ, start_response, wanted=_WANTED)
+        if not isinstance(heard, wsgi.Answer):
+            return heard
+        status, headers, body = heard
+        wanted: _Wanted = environ[_WANTED]
         if not status.startswith("200"):
             start_response(status, headers)
             self._log("GET", wanted.route, int(status[:3]), time.monotonic() - began, environ.get("REMOTE_ADDR"))
@@ -141,9 +129,3 @@ class ReadyAnswers:
             start_response("200 OK", headers)
         self._log("GET", kept.route, 304 if is_known else 200, time.monotonic() - began, environ.get("REMOTE_ADDR"))
         return [b"" if is_known else kept.body]
-
-
-def _address(environ: WSGIEnvironment) -> _Address:
-    """All that an answer may depend on: CORS answers each origin in its own way, and HTTPS has rules of its own."""
-    told = ("wsgi.url_scheme", "PATH_INFO", "QUERY_STRING", "HTTP_ORIGIN")
-    return tuple([environ.get(name, "") for name in told])

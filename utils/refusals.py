@@ -12,9 +12,9 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
-from utils import logger
+from utils import logger, wsgi
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -25,7 +25,11 @@ _TELL_SECONDS = 1
 _ROUTE = "ticksy.refused"
 _OWN = frozenset({"x-request-id", "retry-after"})
 
-_Address = tuple[str, ...]
+
+class _Kept(NamedTuple):
+    route: str
+    answer: wsgi.Answer
+    until: float
 
 
 def keep(environ: WSGIEnvironment, *, route: str) -> None:
@@ -46,7 +50,7 @@ class ReadyRefusals:
         log: Callable[[str, int, int], None],
     ) -> None:
         self._app, self._is_crowded, self._come_again, self._log = app, is_crowded, come_again, log
-        self._kept: dict[_Address, tuple[float, str, str, list[tuple[str, str]], bytes]] = {}
+        self._kept: dict[wsgi.Address, _Kept] = {}
         self._untold: Counter[tuple[str, int]] = Counter()
         self._tell_at, self._lock = 0.0, threading.Lock()
 
@@ -58,15 +62,15 @@ class ReadyRefusals:
             self._tell()
         if not self._is_crowded():
             return self._app(environ, start_response)
-        address = _address(environ)
+        address = wsgi.address(environ)
         kept = self._kept.get(address)
-        if kept is None or kept[0] < began:
+        if kept is None or kept.until < began:
             return self._ask(address, environ, start_response)
-        _, route, status, headers, body = kept
+        status, headers, body = kept.answer
         own = [("Retry-After", str(self._come_again())), ("X-Request-Id", uuid.uuid4().hex[:12])]
         start_response(status, [*headers, *own])
         with self._lock:
-            self._untold[route, int(status[:3])] += 1
+            self._untold[kept.route, int(status[:3])] += 1
         return [body]
 
     def _tell(self) -> None:
@@ -77,28 +81,13 @@ class ReadyRefusals:
         for (route, status), count in told.items():
             self._log(route, status, count)
 
-    def _ask(self, address: _Address, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        told: list[Any] = []
-
-        def hear(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Callable[[bytes], object]:
-            told[:] = [status, headers]
-            return start_response(status, headers, exc_info)
-
-        pieces = self._app(environ, hear)
-        if _ROUTE not in environ:
-            return pieces
-        body = b"".join(pieces)
-        if callable(close := getattr(pieces, "close", None)):
-            close()
-        status, headers = told
+    def _ask(self, address: wsgi.Address, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        heard = wsgi.ask(self._app, environ, start_response, wanted=_ROUTE)
+        if not isinstance(heard, wsgi.Answer):
+            return heard
         if len(self._kept) >= _MOST:
             self._kept = {}
-        common = [(name, value) for name, value in headers if name.lower() not in _OWN]
-        self._kept[address] = (time.monotonic() + _SECONDS, environ[_ROUTE], status, common, body)
-        return [body]
-
-
-def _address(environ: WSGIEnvironment) -> _Address:
-    """All that the answer may depend on: CORS answers each origin in its own way, and HTTPS has rules of its own."""
-    told = ("wsgi.url_scheme", "PATH_INFO", "HTTP_ORIGIN")
-    return tuple([environ.get(name, "") for name in told])
+        common = [(name, value) for name, value in heard.headers if name.lower() not in _OWN]
+        self._kept[address] = _Kept(environ[_ROUTE], heard._replace(headers=common), time.monotonic() + _SECONDS)
+        start_response(heard.status, heard.headers)
+        return [heard.body]
